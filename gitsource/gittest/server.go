@@ -1,0 +1,263 @@
+// Package gittest is a real Git server for tests and demos: bare repositories in a folder, served by git itself over
+// HTTP (git http-backend) and SSH, with the ways in which a forge can be in the way: logins, TLS with a CA of its own,
+// hooks that refuse, and faults. It listens on 127.0.0.1 only and needs the git binary.
+//
+// The people who work with a repository are played by [Repo], whose every action is a real git command in a clone.
+// Their git is told nothing by the machine's own configuration.
+//
+// A method that cannot do its work fails the test; without a test, it panics.
+package gittest
+
+import (
+	"crypto/subtle"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// TB is what a server needs of a *testing.T.
+type TB interface {
+	Helper()
+	TempDir() string
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Options says how the server wants to be talked to. The zero value is plain HTTP that lets everybody in.
+type Options struct {
+	Username, Password string // HTTP basic authentication, if there is a Username
+	BearerToken        string // HTTP bearer authentication, if not ""
+	TLS                bool   // HTTPS, with a certificate of the server's own CA
+	SSH                bool   // SSH as well
+}
+
+// Fault stands before the HTTP server and may do anything to a request, such as hand it on to next or not.
+type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+// Server serves the repositories in one folder. It is safe for concurrent use.
+type Server struct {
+	URL string // http://127.0.0.1:port or https://127.0.0.1:port
+
+	dir  string
+	opts Options
+	http *httptest.Server
+	ssh  *sshServer
+	fail func(format string, args ...any)
+	done chan struct{}
+
+	mu       sync.Mutex
+	fault    Fault
+	requests int
+}
+
+// NewServer starts a server that ends with the test.
+func NewServer(t TB, opts Options) *Server {
+	t.Helper()
+	s, err := start(t.TempDir(), opts, t.Fatalf)
+	if err != nil {
+		t.Fatalf("starting a Git server: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server that keeps its repositories in dir, until Close.
+func Start(dir string, opts Options) (*Server, error) {
+	return start(dir, opts, func(format string, args ...any) { panic(fmt.Sprintf(format, args...)) })
+}
+
+func start(dir string, opts Options, fail func(string, ...any)) (*Server, error) {
+	binary, err := exec.LookPath("git")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, opts: opts, fail: fail, done: make(chan struct{})}
+	backend := &cgi.Handler{
+		Path: binary, Args: []string{"http-backend"},
+		Env: append(gitEnv(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=served"),
+		// Where git says that a client went away.
+		Stderr: discard{},
+	}
+	s.http = httptest.NewUnstartedServer(s.guard(backend))
+	if opts.TLS {
+		s.http.StartTLS()
+	} else {
+		s.http.Start()
+	}
+	s.URL = s.http.URL
+	if opts.SSH {
+		if s.ssh, err = startSSH(s); err != nil {
+			s.http.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Close ends the server and every connection to it.
+func (s *Server) Close() {
+	close(s.done)
+	if s.ssh != nil {
+		s.ssh.close()
+	}
+	s.http.CloseClientConnections()
+	s.http.Close()
+}
+
+// Break puts a fault before the HTTP server; nil heals it.
+func (s *Server) Break(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+// Requests returns how many HTTP requests have come in.
+func (s *Server) Requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
+
+// CA returns the PEM certificate that a client must trust to talk to a server with TLS.
+func (s *Server) CA() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
+}
+
+// AuthDir writes what a client needs into a new folder, laid out like a mounted Secret: username, password,
+// bearerToken and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder.
+func (s *Server) AuthDir(overSSH bool) string {
+	dir, err := os.MkdirTemp(s.dir, ".auth-")
+	s.must(err)
+	write := func(key, value string) {
+		if value != "" {
+			s.must(os.WriteFile(filepath.Join(dir, key), []byte(value), 0o600))
+		}
+	}
+	if overSSH {
+		write("identity", string(s.ssh.identity))
+		write("known_hosts", s.KnownHosts())
+		return dir
+	}
+	write("username", s.opts.Username)
+	write("password", s.opts.Password)
+	write("bearerToken", s.opts.BearerToken)
+	if s.opts.TLS {
+		write("ca.crt", string(s.CA()))
+	}
+	return dir
+}
+
+// guard counts, checks the login, and lets the fault have its way.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.requests++
+		fault := s.fault
+		s.mu.Unlock()
+		if !s.letIn(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			http.Error(w, "bad credentials", http.StatusUnauthorized)
+			return
+		}
+		if fault != nil {
+			fault(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) letIn(r *http.Request) bool {
+	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	if s.opts.BearerToken != "" {
+		return same(r.Header.Get("Authorization"), "Bearer "+s.opts.BearerToken)
+	}
+	if s.opts.Username != "" {
+		user, password, _ := r.BasicAuth()
+		return same(user, s.opts.Username) && same(password, s.opts.Password)
+	}
+	return true
+}
+
+func (s *Server) must(err error) {
+	if err != nil {
+		s.fail("the Git server of the test: %v", err)
+	}
+}
+
+// gitEnv is the environment of every git process: nothing of this machine's configuration, and a fixed identity.
+func gitEnv() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC",
+		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=Dana DBA", "GIT_AUTHOR_EMAIL=dana@example.com",
+		"GIT_COMMITTER_NAME=Dana DBA", "GIT_COMMITTER_EMAIL=dana@example.com",
+	}
+}
+
+// git runs one git command in dir and returns its output without the last line break.
+func (s *Server) git(dir string, env []string, args ...string) string {
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(gitEnv(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.fail("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// Stall answers nothing until the client gives up.
+func (s *Server) Stall(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+	select {
+	case <-r.Context().Done():
+	case <-s.done:
+	}
+}
+
+// Status answers every request with an HTTP status, and asks for 30 seconds of rest.
+func Status(code int) Fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, http.StatusText(code), code)
+	}
+}
+
+// Cut closes the connection in place of an answer.
+func Cut(_ http.ResponseWriter, _ *http.Request, _ http.Handler) { panic(http.ErrAbortHandler) }
+
+// OnPush applies a fault to the request that carries a push, and to no other.
+func OnPush(f Fault) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+			f(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// LoseAnswer does what the request asks for and then closes the connection in place of the answer.
+func LoseAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
+}
+
+// Before runs do and then answers as always.
+func Before(do func()) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		do()
+		next.ServeHTTP(w, r)
+	}
+}

@@ -1,0 +1,193 @@
+package gittest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// sshServer runs git for clients that come with the one key it accepts.
+type sshServer struct {
+	server   *Server
+	listener net.Listener
+	identity []byte // the client's private key in PEM
+	allowed  ssh.PublicKey
+
+	mu     sync.Mutex
+	host   ssh.Signer
+	silent bool
+	conns  map[net.Conn]struct{}
+	wg     sync.WaitGroup
+}
+
+func startSSH(s *Server) (*sshServer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "gittest")
+	if err != nil {
+		return nil, err
+	}
+	client, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		return nil, err
+	}
+	host, err := newHostKey()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	x := &sshServer{
+		server: s, listener: listener, host: host,
+		identity: pem.EncodeToMemory(block), allowed: client.PublicKey(),
+		conns: map[net.Conn]struct{}{},
+	}
+	x.wg.Go(x.accept)
+	return x, nil
+}
+
+func newHostKey() (ssh.Signer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(private)
+}
+
+// KnownHosts returns the line of a known_hosts file for the server's present host key.
+func (s *Server) KnownHosts() string {
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	return knownhosts.Line([]string{s.ssh.address()}, s.ssh.host.PublicKey()) + "\n"
+}
+
+// NewHostKey makes the SSH server another one, as far as its clients can tell.
+func (s *Server) NewHostKey() {
+	host, err := newHostKey()
+	s.must(err)
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	s.ssh.host = host
+}
+
+// SilenceSSH makes the SSH server accept connections and say nothing.
+func (s *Server) SilenceSSH() {
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	s.ssh.silent = true
+}
+
+func (x *sshServer) address() string { return x.listener.Addr().String() }
+
+func (x *sshServer) close() {
+	x.listener.Close()
+	x.mu.Lock()
+	for conn := range x.conns {
+		conn.Close()
+	}
+	x.mu.Unlock()
+	x.wg.Wait()
+}
+
+func (x *sshServer) accept() {
+	for {
+		conn, err := x.listener.Accept()
+		if err != nil {
+			return
+		}
+		x.mu.Lock()
+		x.conns[conn] = struct{}{}
+		host, silent := x.host, x.silent
+		x.mu.Unlock()
+		x.wg.Go(func() {
+			x.serve(conn, host, silent)
+			conn.Close()
+			x.mu.Lock()
+			delete(x.conns, conn)
+			x.mu.Unlock()
+		})
+	}
+}
+
+func (x *sshServer) serve(conn net.Conn, host ssh.Signer, silent bool) {
+	if silent {
+		_, _ = io.Copy(io.Discard, conn)
+		return
+	}
+	config := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if !bytes.Equal(key.Marshal(), x.allowed.Marshal()) {
+			return nil, errors.New("unknown key")
+		}
+		return nil, nil
+	}}
+	config.AddHostKey(host)
+	_, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	for offered := range channels {
+		channel, requests, err := offered.Accept()
+		if err != nil {
+			return
+		}
+		x.wg.Go(func() { x.session(channel, requests) })
+	}
+}
+
+// session runs the one command that a client asks for, if it is one of git's two services.
+func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer channel.Close()
+	for req := range requests {
+		var ask struct{ Command string }
+		if req.Type != "exec" || ssh.Unmarshal(req.Payload, &ask) != nil {
+			_ = req.Reply(false, nil)
+			continue
+		}
+		_ = req.Reply(true, nil)
+		go ssh.DiscardRequests(requests)
+		status := struct{ Code uint32 }{x.run(channel, ask.Command)}
+		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(status))
+		return
+	}
+}
+
+func (x *sshServer) run(channel ssh.Channel, command string) uint32 {
+	service, path, _ := strings.Cut(command, " ")
+	if service != "git-upload-pack" && service != "git-receive-pack" {
+		_, _ = io.WriteString(channel.Stderr(), "this server does nothing but git\n")
+		return 1
+	}
+	repo := filepath.Join(x.server.dir, filepath.Clean("/"+strings.Trim(path, "'")))
+	cmd := exec.Command("git", strings.TrimPrefix(service, "git-"), repo)
+	cmd.Env = gitEnv()
+	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+	stdin, err := cmd.StdinPipe()
+	if err != nil || cmd.Start() != nil {
+		return 1
+	}
+	// Not cmd.Stdin: Wait would then wait for a client that keeps its side open.
+	go func() {
+		_, _ = io.Copy(stdin, channel)
+		stdin.Close()
+	}()
+	if cmd.Wait() != nil {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,126 @@
+// Package gitsource reads from and writes to one branch of a Git repository, without a worktree and without a disk.
+//
+// A [Repository] keeps nothing between calls. Head asks the remote for one hash; Snapshot clones the tip, and nothing
+// behind it, into memory, copies out the files that were asked for and drops the rest; Origin fetches as much history
+// as it takes to find the commit that brought a file; Write builds blobs, trees and a commit by hand on a fresh clone
+// of the tip and pushes them. A clone for every change costs the same bytes as a shallow fetch with go-git, and leaves
+// no shallow state behind that could go stale.
+//
+// Git objects, packs and the pack protocol's messages are go-git's. The two transports are this package's own (see
+// http.go and ssh.go), because go-git's are process-wide: its table of protocols, its HTTP client with one CA for
+// everybody, its SSH dialling that reads ~/.ssh and does not end when the context does. Here each Repository has its
+// own connection, and the deadline of a context ends a dial, a handshake and a silent server alike.
+//
+// The branch is never forced: a push names the commit it replaces, our commit's parent is that commit, and a remote
+// that has moved in between is fetched again.
+package gitsource
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Options says which branch of which repository, and in whose name.
+type Options struct {
+	// URL is an https://, http:// or ssh:// URL, or the short form user@host:path. It holds no password.
+	URL    string
+	Branch string // short name, such as "main"
+	Auth   Auth   // the zero value: none
+
+	// AllowPlainHTTP lets credentials travel unencrypted to a host that is not this machine.
+	AllowPlainHTTP bool
+
+	// CreateBranch lets Write make the branch, with no history, where the remote does not have it.
+	CreateBranch bool
+
+	Author Person // of the commits that Write makes; needed by Write only
+
+	Timeout     time.Duration // of each operation at the remote; 0 means 60s
+	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
+	MaxPackSize int64         // in bytes; a larger clone is refused, so that it cannot fill the memory; 0 means 256 MiB
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil means none
+}
+
+// Person is an author or a committer.
+type Person struct{ Name, Email string }
+
+// Repository is one branch of a remote repository. It is safe for concurrent use; writes wait for one another.
+type Repository struct {
+	opts    Options
+	remote  remote
+	wire    wire
+	ref     plumbing.ReferenceName
+	secrets []string      // never to be seen in an error's text
+	writing chan struct{} // holds one token: the right to write
+}
+
+// Open checks the options and prepares the transport. It does not touch the network.
+func Open(opts Options) (*Repository, error) {
+	remote, err := parseRemote(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	ref := plumbing.NewBranchReferenceName(opts.Branch)
+	if err := ref.Validate(); err != nil {
+		return nil, fmt.Errorf("git branch %q is not a branch's name: give its short name, such as main", opts.Branch)
+	}
+	if err := opts.Auth.check(remote, opts.AllowPlainHTTP); err != nil {
+		return nil, err
+	}
+	if err := opts.Author.check(); err != nil {
+		return nil, err
+	}
+	w, err := newWire(remote, opts.Auth)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = time.Minute
+	}
+	if opts.MaxFileSize <= 0 {
+		opts.MaxFileSize = 1 << 20
+	}
+	if opts.MaxPackSize <= 0 {
+		opts.MaxPackSize = 256 << 20
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Repository{
+		opts: opts, remote: remote, wire: w, ref: ref,
+		secrets: opts.Auth.secrets(),
+		writing: make(chan struct{}, 1),
+	}, nil
+}
+
+// String returns the repository's URL, without credentials, and its branch.
+func (r *Repository) String() string { return r.remote.String() + " (" + r.opts.Branch + ")" }
+
+// Head returns the hash of the branch's tip at the remote. It costs one round trip.
+func (r *Repository) Head(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	head, err := r.tip(ctx)
+	if err != nil {
+		return "", r.failed("asking for the head", err)
+	}
+	return head.String(), nil
+}
+
+// check refuses what would break the format of a commit. Nobody at all is fine for a repository that is only read.
+func (p Person) check() error {
+	if strings.ContainsAny(p.Name+p.Email, "<>\n\r\x00") {
+		return fmt.Errorf("git author %q <%q> must not contain <, > or a line break", p.Name, p.Email)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package gitsource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// Change is what one commit does.
+type Change struct {
+	Files   map[string][]byte // new content by path; nil deletes the file
+	Subject string            // first line of the message
+	Body    string            // further paragraphs; may be ""
+	// Trailers are the message's last paragraph, one line each. Those without a value are left out.
+	Trailers []Trailer
+}
+
+// Trailer is one "Key: value" line at the end of a commit's message.
+type Trailer struct{ Key, Value string }
+
+// How often Write starts over when somebody else is quicker, and how long it waits in between, at first and at most.
+const (
+	maxTries  = 8
+	firstWait = 50 * time.Millisecond
+	maxWait   = 2 * time.Second
+)
+
+// Write commits a change on top of the branch's tip. It fetches the tip and calls build with the files under dirs;
+// build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that leaves every
+// file as it is makes no commit.
+//
+// When somebody else moves the branch first, the new tip is fetched and build is called again with it, up to 8 times,
+// and then Write gives up with ErrConflict. build must therefore depend on nothing but the snapshot that it is given;
+// where an earlier push has landed after all and only its answer was lost, it finds its own change there. The branch
+// is never forced.
+//
+// Write returns the files under dirs as they are now. After an error the change may have landed only if the context
+// ended, or the remote could not be reached any more; calling Write again tells.
+func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snapshot) (*Change, error)) (*Snapshot, error) {
+	const op = "writing"
+	if len(dirs) == 0 {
+		return nil, errors.New("writing to the repository: no folder was named, so every path would be refused")
+	}
+	dirs, err := cleanDirs(dirs)
+	if err != nil {
+		return nil, err
+	}
+	if r.opts.Author == (Person{}) {
+		return nil, errors.New("writing to the repository: Options.Author is not set")
+	}
+	select {
+	case r.writing <- struct{}{}:
+		defer func() { <-r.writing }()
+	case <-ctx.Done():
+		return nil, r.failed(op, ctx.Err())
+	}
+	wait := firstWait
+	for try := 1; ; try++ {
+		snapshot, err := r.tryWrite(ctx, dirs, build)
+		if !errors.Is(err, errMoved) {
+			return snapshot, err
+		}
+		if try == maxTries {
+			return nil, r.failed(op, &Error{Kind: ErrConflict, Detail: fmt.Sprintf("%d tries", maxTries)})
+		}
+		r.opts.Log.Debug("somebody else wrote first: fetching again", "repository", r.String(), "try", try)
+		select {
+		case <-time.After(wait/2 + rand.N(wait)):
+			wait = min(2*wait, maxWait)
+		case <-ctx.Done():
+			return nil, r.failed(op, ctx.Err())
+		}
+	}
+}
+
+// tryWrite makes one commit on the tip as it is now. The error is errMoved when the tip did not hold still.
+func (r *Repository) tryWrite(ctx context.Context, dirs []string, build func(*Snapshot) (*Change, error)) (*Snapshot, error) {
+	base, err := r.base(ctx)
+	if err != nil {
+		return nil, r.failed("reading the tip", err)
+	}
+	before := &Snapshot{}
+	if !base.head.IsZero() {
+		if before, err = r.read(base, base.head, dirs); err != nil {
+			return nil, r.failed("reading the tip", err)
+		}
+	}
+	change, err := build(before)
+	if err != nil {
+		return nil, err
+	}
+	if change == nil {
+		return before, nil
+	}
+	tip, objects, err := r.commit(base, dirs, change)
+	if err != nil {
+		return nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	}
+	if tip == base.head {
+		return before, nil
+	}
+	if err := r.land(ctx, base, tip, objects); err != nil {
+		return nil, err
+	}
+	return r.read(base, tip, dirs)
+}
+
+// base clones the tip, or starts from nothing where the branch may be created.
+func (r *Repository) base(ctx context.Context) (*clone, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	base, err := r.clone(ctx, 1, true)
+	if r.opts.CreateBranch && errors.Is(err, ErrBranchNotFound) {
+		return &clone{objects: memory.NewStorage()}, nil
+	}
+	return base, err
+}
+
+// land pushes the commit and, whatever the push reports, believes only the remote: a push whose answer was lost may
+// have landed, and a refusal may really be a lost race.
+func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, objects []plumbing.Hash) error {
+	pushed := r.pushWithin(ctx, base, tip, objects)
+	if pushed == nil || errors.Is(pushed, errMoved) {
+		return pushed
+	}
+	head, err := r.Head(ctx)
+	switch {
+	case err == nil && head == tip.String():
+		r.opts.Log.Info("a push landed although its answer was lost", "repository", r.String(), "commit", head)
+		return nil
+	case err == nil && head != base.head.String():
+		return errMoved
+	case errors.Is(err, ErrBranchNotFound) && !base.head.IsZero():
+		return err
+	}
+	return r.failed("pushing", pushed)
+}
+
+func (r *Repository) pushWithin(ctx context.Context, base *clone, tip plumbing.Hash, objects []plumbing.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	return r.push(ctx, base.head, tip, base.objects, objects)
+}
+
+// commit builds the change's objects on top of base and returns the new commit and everything that the remote lacks.
+// It returns base's own head when the change changes nothing.
+func (r *Repository) commit(base *clone, dirs []string, change *Change) (plumbing.Hash, []plumbing.Hash, error) {
+	if err := checkPaths(change.Files, dirs); err != nil {
+		return plumbing.ZeroHash, nil, err
+	}
+	message, err := change.message()
+	if err != nil {
+		return plumbing.ZeroHash, nil, err
+	}
+	var parents []plumbing.Hash
+	var oldTree plumbing.Hash
+	if !base.head.IsZero() {
+		parent, err := object.GetCommit(base.objects, base.head)
+		if err != nil {
+			return plumbing.ZeroHash, nil, err
+		}
+		parents, oldTree = []plumbing.Hash{base.head}, parent.TreeHash
+	}
+	edit := &treeEdit{objects: base.objects}
+	tree, err := edit.apply(oldTree, "", change.Files)
+	if err != nil {
+		return plumbing.ZeroHash, nil, err
+	}
+	if tree == oldTree {
+		return base.head, nil, nil
+	}
+	who := object.Signature{Name: r.opts.Author.Name, Email: r.opts.Author.Email, When: r.opts.Now()}
+	tip, err := edit.store(&object.Commit{
+		Author: who, Committer: who, Message: message, TreeHash: tree, ParentHashes: parents,
+	})
+	return tip, edit.added, err
+}
+
+// checkPaths refuses whatever is not gitrota's own to change.
+func checkPaths(files map[string][]byte, dirs []string) error {
+	for name := range files {
+		switch parts := strings.Split(name, "/"); {
+		case name == "" || path.Clean(name) != name || path.IsAbs(name) || parts[0] == "..":
+			return fmt.Errorf("%q is not a clean path from the root of the repository", name)
+		case slices.ContainsFunc(parts, func(p string) bool { return strings.EqualFold(p, ".git") }):
+			return fmt.Errorf("%q has a part that Git keeps for itself", name)
+		case strings.ContainsAny(name, "\x00\n\r\\"):
+			return fmt.Errorf("%q has a character that not every machine can check out", name)
+		case !within(name, dirs):
+			return fmt.Errorf("%q is outside %s, and nothing else may be changed", name, strings.Join(dirs, ", "))
+		}
+	}
+	return nil
+}
