@@ -1,0 +1,160 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/reconcile/fault"
+)
+
+// Engine rotates credentials. Its methods are safe for concurrent use as long as no two of them work on the same
+// database in this process; two processes are kept apart by the conditional writes of the keeper.
+type Engine struct {
+	Cluster Cluster
+	Servers Servers
+	Clock   Clock
+	Random  io.Reader // crypto/rand.Reader, outside of tests
+	Log     *slog.Logger
+	// Observe is told how long each step took and how it ended, for metrics and benchmarks; nil is allowed.
+	Observe func(step string, took time.Duration, err error)
+}
+
+// Clock is the time as the engine sees it.
+type Clock interface {
+	Now() time.Time
+	// Sleep returns early when the context ends.
+	Sleep(ctx context.Context, d time.Duration)
+}
+
+// WallClock is the real time.
+type WallClock struct{}
+
+// Now implements [Clock].
+func (WallClock) Now() time.Time { return time.Now() }
+
+// Sleep implements [Clock].
+func (WallClock) Sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// Job is a request to serve.
+type Job struct {
+	Status Status // what is known of it: from Git, from the keeper, or only Status.Request
+	// Supplied fetches the credential that the request's Secret holds. It is called at most once, and only if the
+	// request names a Secret and nothing is staged for it yet.
+	Supplied func(context.Context) Supplied
+	// Report is called with a copy whenever the status has changed, from one goroutine at a time. Nil is allowed.
+	Report func(Status)
+}
+
+// Rotate serves a request to its end, from wherever it stands, and returns its last status. The status is unfinished
+// only if ctx ended before; a later call, also in another process, then goes on.
+func (e *Engine) Rotate(ctx context.Context, job Job) Status {
+	for {
+		r := e.rotation(job)
+		err := r.run(ctx)
+		var other *otherStaged
+		if !errors.As(err, &other) {
+			return r.status.clone()
+		}
+		if err := e.finishOther(ctx, other.record); err != nil {
+			r.fail(ctx, err)
+			return r.status.clone()
+		}
+		job.Status = r.status
+	}
+}
+
+// otherStaged says that the database's keeper holds the staged credential of another request.
+type otherStaged struct{ record Status }
+
+func (o *otherStaged) Error() string {
+	return fmt.Sprintf("the rotation %s of request %s is not finished", o.record.Request.ID, o.record.Request.Key())
+}
+
+// finishOther drives another request's rotation to its end, so that a new one can begin. Its status is not reported:
+// it has its own, which never changes after it has ended.
+func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
+	e.Log.Info("finishing an earlier rotation first", "request", record.Request.Key(), "rotation", record.Request.ID)
+	r := e.rotation(Job{Status: record})
+	if err := r.run(ctx); err != nil {
+		return fault.New(fault.Refuse, TypeRecoveryRequired, "recover it as its status says, then add a new request",
+			"the rotation of request %s could not be brought to an end, so a new one must not begin: %v", record.Request.Key(), err)
+	}
+	return nil
+}
+
+// Release brings a database that gitrota has paused, and for which no request runs, back to its users: a rotation that
+// was cut off goes on to its end and is reported, and the pause is removed.
+func (e *Engine) Release(ctx context.Context, db Database, report func(Status)) error {
+	keeper, _, err := e.readKeeper(ctx, db)
+	if err != nil {
+		return err
+	}
+	if !keeper.Next.IsZero() && !keeper.Record.Phase.Finished() {
+		e.Rotate(ctx, Job{Status: *keeper.Record, Report: report})
+		return ctx.Err()
+	}
+	return e.Cluster.Resume(ctx, db)
+}
+
+// readKeeper reads the keeper of a database's auth Secret and the Secret that it is stored in.
+func (e *Engine) readKeeper(ctx context.Context, db Database) (Keeper, Secret, error) {
+	secret, err := e.Cluster.Secret(ctx, db.Namespace, db.AuthSecret+KeeperSuffix)
+	if errors.Is(err, ErrNotFound) {
+		return Keeper{}, Secret{Namespace: db.Namespace, Name: db.AuthSecret + KeeperSuffix}, nil
+	}
+	if err != nil {
+		return Keeper{}, Secret{}, err
+	}
+	keeper, err := readKeeper(secret.Data)
+	if err != nil {
+		return Keeper{}, Secret{}, fault.New(fault.Stop, ReasonKeeperDamaged,
+			"nobody but gitrota may write it; restore it, it may hold the only copy of a password",
+			"the keeper Secret %s/%s is damaged: %v", secret.Namespace, secret.Name, err)
+	}
+	return keeper, secret, nil
+}
+
+// writeKeeper writes the keeper if it is still what was read.
+func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) error {
+	data, err := keeper.data()
+	if err != nil {
+		return err
+	}
+	secret = secret.clone()
+	secret.Data = data
+	if secret.UID == "" {
+		secret.Type = "Opaque"
+		secret.Labels = map[string]string{"app.kubernetes.io/managed-by": "gitrota"}
+		secret.Annotations = map[string]string{
+			"gitrota.dev/about": "gitrota's write-ahead log of password rotations: it may hold the only copy of a password. Do not edit or delete it.",
+		}
+		_, err = e.Cluster.CreateSecret(ctx, secret)
+		return err
+	}
+	_, err = e.Cluster.UpdateSecret(ctx, secret)
+	return err
+}
+
+// newCredential makes or takes the credential to rotate to.
+func (e *Engine) newCredential(live credential.Credential, supplied Supplied) (credential.Credential, error) {
+	if !supplied.Credential.IsZero() {
+		return supplied.Credential, nil
+	}
+	password, err := credential.Generate(e.Random)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	return credential.Credential{Username: live.Username, Password: password}, nil
+}

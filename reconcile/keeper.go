@@ -1,0 +1,133 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gitrota/gitrota/policies/credential"
+)
+
+// KeeperSuffix follows the auth Secret's name in the name of its keeper.
+const KeeperSuffix = "-keeper"
+
+// Keeper is gitrota's own memory of one auth Secret: the write-ahead log of its rotations, stored as a Secret beside
+// it which nobody else writes. At every instant, the password that a replica accepts is in here, whatever happens to
+// the auth Secret. The zero value is the keeper of a database that was never rotated.
+type Keeper struct {
+	// Next is the credential that is being rotated to. It is here before any server knows it, and leaves only when it
+	// has become Live or when every replica was asked and none accepts it.
+	Next Entry
+	// Live is the credential that every replica accepted when the last rotation ended; Previous the one before.
+	Live     Entry
+	Previous Entry
+	// Record is the status of the request that Next belongs to or, without a Next, of the last one that ended. It
+	// lives here until Git has it, and tells a restarted agent what it was doing.
+	Record *Status
+	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
+	// listed yet.
+	Restart map[string]string
+	// Finished remembers which rotations ended, the newest last: none of them runs again, whatever becomes of Git.
+	Finished []Finished
+}
+
+// Entry is a credential and the rotation that made it. The rotation id is empty for one that gitrota found.
+type Entry struct {
+	credential.Credential
+	RotationID string
+}
+
+// Finished is one ended rotation.
+type Finished struct {
+	ID      string    `json:"id"`
+	Request string    `json:"request"` // namespace/name
+	Phase   Phase     `json:"phase"`
+	At      time.Time `json:"at"`
+}
+
+// maxFinished bounds Finished: at 150 bytes an entry, 2,000 of them stay well below the 1 MiB of a Secret.
+const maxFinished = 2000
+
+// finished looks a rotation id up.
+func (k *Keeper) finished(id string) (Finished, bool) {
+	for _, f := range k.Finished {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	return Finished{}, false
+}
+
+// end puts the record of an ended request into the keeper.
+func (k *Keeper) end(s Status, now time.Time) {
+	record := s.clone()
+	k.Record = &record
+	if _, ok := k.finished(s.Request.ID); ok {
+		return
+	}
+	k.Finished = append(k.Finished, Finished{
+		ID: s.Request.ID, Request: s.Request.Key(), Phase: s.Phase, At: now.UTC().Truncate(time.Second),
+	})
+	if surplus := len(k.Finished) - maxFinished; surplus > 0 {
+		k.Finished = k.Finished[surplus:]
+	}
+}
+
+// The keys of the keeper Secret. A person who has to recover by hand reads next.password, live.password and
+// previous.password, so they are kept plain and few.
+const (
+	keyNext     = "next"
+	keyLive     = "live"
+	keyPrevious = "previous"
+	keyRecord   = "record"
+	keyRestart  = "restart"
+	keyFinished = "finished"
+)
+
+// data writes the keeper as the data of a Secret.
+func (k *Keeper) data() (map[string]credential.Password, error) {
+	data := map[string]credential.Password{}
+	for name, e := range map[string]Entry{keyNext: k.Next, keyLive: k.Live, keyPrevious: k.Previous} {
+		if e.IsZero() {
+			continue
+		}
+		data[name+".username"] = credential.NewPassword(e.Username)
+		data[name+".password"] = e.Password
+		data[name+".rotation-id"] = credential.NewPassword(e.RotationID)
+	}
+	for name, value := range map[string]any{keyRecord: k.Record, keyRestart: k.Restart, keyFinished: k.Finished} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the keeper's %s: %w", name, err)
+		}
+		data[name] = credential.NewPassword(string(text))
+	}
+	return data, nil
+}
+
+// readKeeper is the inverse of data. It refuses what it does not understand rather than start from nothing, for what
+// looks empty might hold the only copy of a password.
+func readKeeper(data map[string]credential.Password) (Keeper, error) {
+	var k Keeper
+	for name, e := range map[string]*Entry{keyNext: &k.Next, keyLive: &k.Live, keyPrevious: &k.Previous} {
+		e.Username = data[name+".username"].Reveal()
+		e.Password = data[name+".password"]
+		e.RotationID = data[name+".rotation-id"].Reveal()
+		if (e.Username == "") != e.Password.IsZero() {
+			return Keeper{}, fmt.Errorf("it holds half a credential: %s.username and %s.password belong together", name, name)
+		}
+	}
+	for name, value := range map[string]any{keyRecord: &k.Record, keyRestart: &k.Restart, keyFinished: &k.Finished} {
+		text := data[name].Reveal()
+		if text == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), value); err != nil {
+			return Keeper{}, fmt.Errorf("its key %s cannot be read: %w", name, err)
+		}
+	}
+	if !k.Next.IsZero() && (k.Record == nil || k.Record.Request.ID != k.Next.RotationID) {
+		return Keeper{}, fmt.Errorf("its staged credential has no record of the request that it belongs to")
+	}
+	return k, nil
+}

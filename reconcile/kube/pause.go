@@ -1,0 +1,85 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/gitrota/gitrota/reconcile"
+)
+
+// KubeDB's operators leave a database alone while its status has the condition Paused; to resume is to remove it
+// (kubedb.com/v1alpha2, DatabasePaused).
+const conditionPaused = "Paused"
+
+// Pause implements [reconcile.Cluster].
+func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, message string) error {
+	return c.updateConditions(ctx, db, "pausing", func(object *unstructured.Unstructured, conditions []any) []any {
+		if pausedCondition(object) != nil {
+			return nil // ours from an earlier try, or somebody else's: the next gathering tells
+		}
+		return append(conditions, map[string]any{
+			"type": conditionPaused, "status": "True", "reason": conditionPaused, "message": message,
+			"observedGeneration": object.GetGeneration(),
+			"lastTransitionTime": time.Now().UTC().Format(time.RFC3339),
+		})
+	})
+}
+
+// Resume implements [reconcile.Cluster].
+func (c *Cluster) Resume(ctx context.Context, db reconcile.Database) error {
+	return c.updateConditions(ctx, db, "resuming", func(object *unstructured.Unstructured, conditions []any) []any {
+		if !database(object).PausedByGitrota() {
+			return nil
+		}
+		kept := []any{}
+		for _, condition := range conditions {
+			if fields, ok := condition.(map[string]any); !ok || fields["type"] != conditionPaused {
+				kept = append(kept, condition)
+			}
+		}
+		return kept
+	})
+}
+
+// updateConditions changes the conditions in the status; nil from change means that nothing is to do. A conflict with
+// another writer of the status, such as KubeDB's health check, is read and written again.
+func (c *Cluster) updateConditions(ctx context.Context, db reconcile.Database, what string, change func(*unstructured.Unstructured, []any) []any) error {
+	resource := c.dynamic.Resource(mssqlservers).Namespace(db.Namespace)
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		object, err := resource.Get(ctx, db.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+		if err != nil {
+			return err
+		}
+		if conditions = change(object, conditions); conditions == nil {
+			return nil
+		}
+		if err := unstructured.SetNestedSlice(object.Object, conditions, "status", "conditions"); err != nil {
+			return err
+		}
+		_, err = resource.UpdateStatus(ctx, object, metav1.UpdateOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) && what == "resuming" {
+		return nil // a database that is gone is not paused
+	}
+	return fault(what+" MSSQLServer "+db.Namespace+"/"+db.Name, err)
+}
+
+func pausedCondition(object *unstructured.Unstructured) map[string]any {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, condition := range conditions {
+		if fields, ok := condition.(map[string]any); ok && fields["type"] == conditionPaused {
+			return fields
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package reconcile
+
+// The conditions of a request. Types, reasons and messages of the first group are those of KubeDB's RotateAuth, which
+// people and dashboards already know; the second group is gitrota's own. Where a type says nothing about its reason,
+// type and reason are the same.
+const (
+	// TypeRotateAuth: the request was taken up.
+	TypeRotateAuth = "RotateAuth"
+	// TypePaused: KubeDB leaves the database alone until gitrota resumes it.
+	TypePaused = "DatabasePauseSucceeded"
+	// TypeUpdateCredential: the new credential was generated or taken from the user.
+	TypeUpdateCredential = "UpdateCredential"
+	// TypeUpdatePetSets: the pods that will start take the new credential.
+	TypeUpdatePetSets = "UpdatePetSets"
+	// TypeGetPod, TypeEvictPod and TypeCheckPodRunning end in "--" and the pod's name, and have no reason.
+	TypeGetPod          = "GetPod--"
+	TypeEvictPod        = "EvictPod--"
+	TypeCheckPodRunning = "CheckPodRunning--"
+	// TypeRestartNodes: every pod that carried the old password in its environment was restarted.
+	TypeRestartNodes = "RestartNodes"
+	// TypeSuccessful and TypeFailed end a request. The reason of Failed says why, for example ReasonTimeout.
+	TypeSuccessful = "Successful"
+	TypeFailed     = "Failed"
+	// TypeSkipped: a newer request for the same database took this one's place.
+	TypeSkipped = "Skipped"
+
+	// TypeStaged: the new credential is safe in the keeper; no server knows it yet.
+	TypeStaged = "CredentialStaged"
+	// TypeApplied ends in "--" and the replica's name: the replica accepts the new credential.
+	TypeApplied = "CredentialApplied--"
+	// TypePromoted: the auth Secret holds the new credential.
+	TypePromoted = "CredentialPromoted"
+	// TypeVerified: a fresh login with the new credential opened every replica.
+	TypeVerified = "CredentialVerified"
+	// TypePreviousRejected: no replica accepts the previous credential any more.
+	TypePreviousRejected = "PreviousCredentialRejected"
+	// TypeResumed: KubeDB looks after the database again.
+	TypeResumed = "DatabaseResumed"
+	// TypeDenied: the request may not run as it is; nothing was touched.
+	TypeDenied = "Denied"
+	// TypeWaiting: what the request waits for before it starts.
+	TypeWaiting = "Waiting"
+	// TypeRecoveryRequired: gitrota cannot tell which credential a replica accepts; a person has to look. The message
+	// names the replica, the keeper's keys and the command to run.
+	TypeRecoveryRequired = "RecoveryRequired"
+	// TypeRequestChanged: the manifest of a request that has run was changed, which does nothing.
+	TypeRequestChanged = "RequestChanged"
+)
+
+// The reasons of Failed, Denied and Waiting that arise here; others come with the error, from reconcile/mssql and
+// reconcile/kube, or with a manifest's problem.
+const (
+	// ReasonTimeout: a step did not end within spec.timeout.
+	ReasonTimeout = "Timeout"
+	// ReasonDatabaseNotFound: spec.databaseRef names no MSSQLServer.
+	ReasonDatabaseNotFound = "DatabaseNotFound"
+	// ReasonDatabaseNotReady: the database's phase is not Ready, and spec.apply is IfReady.
+	ReasonDatabaseNotReady = "DatabaseNotReady"
+	// ReasonPausedByOther: somebody else has paused the database.
+	ReasonPausedByOther = "DatabasePaused"
+	// ReasonTopology: the database is of a topology that gitrota does not rotate.
+	ReasonTopology = "TopologyNotSupported"
+	// ReasonAuthSecret: the auth Secret is missing, or does not hold what it should.
+	ReasonAuthSecret = "AuthSecretUnusable"
+	// ReasonSuppliedSecret: the Secret that spec.authentication names is missing or does not hold what it should.
+	ReasonSuppliedSecret = "SuppliedSecretUnusable"
+	// ReasonUsernameChanged: the supplied username is not the live one (KubeDB: "database username cannot be changed").
+	ReasonUsernameChanged = "UsernameChanged"
+	// ReasonPasswordUnchanged: the supplied password is the live one.
+	ReasonPasswordUnchanged = "PasswordUnchanged"
+	// ReasonWeakPassword: the supplied password breaks a rule.
+	ReasonWeakPassword = "PasswordUnusable"
+	// ReasonPermissions: Kubernetes does not let gitrota do what a rotation needs.
+	ReasonPermissions = "PermissionMissing"
+	// ReasonNotVerified: a replica refuses the new credential, or still accepts the previous one.
+	ReasonNotVerified = "NotVerified"
+	// ReasonKeeperDamaged: the keeper Secret cannot be read as one.
+	ReasonKeeperDamaged = "KeeperDamaged"
+	// ReasonImmutable: a finished request's manifest changed.
+	ReasonImmutable = "SpecImmutable"
+	// ReasonQueued: another request for the same database runs.
+	ReasonQueued = "Queued"
+)

@@ -1,0 +1,59 @@
+package reconcile
+
+import (
+	"time"
+
+	"github.com/gitrota/gitrota/policies/credential"
+)
+
+// DefaultTimeout bounds a step of a request that does not say spec.timeout. KubeDB names no default; five minutes is
+// what its guide uses.
+const DefaultTimeout = 5 * time.Minute
+
+// Request is what somebody asked for, as plain data that survives in the keeper: one MSSQLServerOpsRequest of type
+// RotateAuth.
+type Request struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// ID is the rotation id, a digest of namespace, name and the normalised spec.
+	ID string `json:"id"`
+
+	Database   string        `json:"database"`
+	SecretRef  string        `json:"secretRef,omitempty"` // the Secret with the new credential; empty: generate one
+	Timeout    time.Duration `json:"timeout,omitempty"`   // for each step; 0 means DefaultTimeout
+	Always     bool          `json:"always,omitempty"`    // spec.apply: rotate whatever the database's phase is
+	MaxRetries int           `json:"maxRetries"`          // how often a failed step is tried again
+
+	// Manifest is the request as its author wrote it, without a status: apiVersion, kind, metadata and spec.
+	Manifest map[string]any `json:"manifest"`
+	Source   Source         `json:"source"`
+}
+
+// Key names the request: namespace/name.
+func (r Request) Key() string { return r.Namespace + "/" + r.Name }
+
+// DatabaseKey names the database: namespace/name. Requests with the same key never run at the same time.
+func (r Request) DatabaseKey() string { return r.Namespace + "/" + r.Database }
+
+func (r Request) stepTimeout() time.Duration {
+	if r.Timeout > 0 {
+		return r.Timeout
+	}
+	return DefaultTimeout
+}
+
+// Source is where a request came from.
+type Source struct {
+	Commit string    `json:"commit,omitempty"` // the commit that brought the request
+	Author string    `json:"author,omitempty"` // its author, "Name <address>"
+	Time   time.Time `json:"time,omitzero"`    // when it was committed
+	Path   string    `json:"path,omitempty"`
+	Line   int       `json:"line,omitempty"`
+}
+
+// Supplied is a credential that a user supplied for a request, or the classified reason why it cannot be used.
+type Supplied struct {
+	Credential credential.Credential
+	From       string // where it was found, for people: "Git, rotations/demo/user.yaml:1"
+	Err        error
+}

@@ -1,0 +1,118 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+
+	"sigs.k8s.io/yaml"
+)
+
+// The annotations that gitrota adds to a request in its status file.
+const (
+	annotationSourceCommit = "gitrota.dev/source-commit"
+	annotationSourceAuthor = "gitrota.dev/source-author"
+	annotationSourcePath   = "gitrota.dev/source-path" // path:line
+)
+
+// statusHeader tells a reader, and a tool that applies everything it finds, what the file is.
+const statusHeader = "# Written by gitrota: the request and how it went. Do not edit or apply it.\n"
+
+// StatusPath is the path of a request's status file below the status path.
+func StatusPath(statusPath string, r Request) string {
+	return path.Join(statusPath, r.Namespace, r.Name+".yaml")
+}
+
+// manifestStatus is the status of a MSSQLServerOpsRequest as KubeDB defines it.
+type manifestStatus struct {
+	Phase              Phase       `json:"phase"`
+	ObservedGeneration int64       `json:"observedGeneration"`
+	Conditions         []Condition `json:"conditions,omitempty"`
+}
+
+// marshalStatus writes a status file: the request as its author wrote it, with its status, as kubectl get -o yaml would
+// show it. Equal statuses give equal bytes.
+func marshalStatus(s Status) ([]byte, error) {
+	object := maps.Clone(s.Request.Manifest)
+	if object == nil {
+		object = map[string]any{}
+	}
+	metadata, _ := object["metadata"].(map[string]any)
+	metadata = maps.Clone(metadata)
+	if metadata == nil {
+		metadata = map[string]any{}
+	}
+	metadata["namespace"], metadata["name"] = s.Request.Namespace, s.Request.Name
+	annotations := map[string]any{}
+	if own, ok := metadata["annotations"].(map[string]any); ok {
+		annotations = maps.Clone(own)
+	}
+	source := s.Request.Source
+	place := ""
+	if source.Path != "" {
+		place = fmt.Sprintf("%s:%d", source.Path, source.Line)
+	}
+	for name, value := range map[string]string{
+		annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
+		annotationSourceAuthor: source.Author, annotationSourcePath: place,
+	} {
+		if value != "" {
+			annotations[name] = value
+		}
+	}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
+	}
+	object["metadata"] = metadata
+	object["status"] = manifestStatus{Phase: s.Phase, ObservedGeneration: 1, Conditions: s.Conditions}
+	body, err := yaml.Marshal(object)
+	if err != nil {
+		return nil, fmt.Errorf("writing the status of %s: %w", s.Request.Key(), err)
+	}
+	return append([]byte(statusHeader), body...), nil
+}
+
+// unmarshalStatus reads back what a status file says about a request: its rotation id, source, phase and conditions.
+func unmarshalStatus(content []byte) (Status, error) {
+	var object struct {
+		Metadata struct {
+			Name, Namespace string
+			Annotations     map[string]string
+		}
+		Spec struct {
+			DatabaseRef struct{ Name string }
+		}
+		Status manifestStatus
+	}
+	if err := yaml.Unmarshal(content, &object); err != nil {
+		return Status{}, fmt.Errorf("reading a status file: %w", err)
+	}
+	var manifest map[string]any
+	if err := yaml.Unmarshal(content, &manifest); err != nil {
+		return Status{}, fmt.Errorf("reading a status file: %w", err)
+	}
+	delete(manifest, "status")
+	if object.Status.Phase == "" {
+		return Status{}, fmt.Errorf("reading a status file: it has no status.phase")
+	}
+	return Status{
+		Request: Request{
+			Namespace: object.Metadata.Namespace, Name: object.Metadata.Name,
+			ID: object.Metadata.Annotations[annotationRotation], Database: object.Spec.DatabaseRef.Name,
+			Manifest: manifest,
+			Source: Source{
+				Commit: object.Metadata.Annotations[annotationSourceCommit],
+				Author: object.Metadata.Annotations[annotationSourceAuthor],
+			},
+		},
+		Phase: object.Status.Phase, Conditions: object.Status.Conditions,
+	}, nil
+}
+
+// equal compares what two statuses would write.
+func equal(a, b Status) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
