@@ -1,0 +1,327 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Request is one MSSQLServerOpsRequest.
+type Request struct {
+	Namespace, Name string
+	Path            string // of its file
+	Line            int    // where it begins
+
+	// ID is the rotation id: 32 hexadecimal digits that stand for namespace, name and what the spec means. Comments,
+	// order, labels, annotations, the file's place and defaults that are written out do not change it.
+	ID string
+
+	Spec Spec
+
+	// Raw is the request as it was written, for printing: apiVersion, kind, metadata (name, namespace, labels and
+	// annotations only) and spec, as maps, slices, strings, numbers and booleans.
+	Raw map[string]any
+
+	// Problems say why the request cannot be run. The Spec is then incomplete.
+	Problems []Problem
+
+	secretRefLine int
+}
+
+// Spec says what to rotate and how. Fields that are not in the file have their default.
+type Spec struct {
+	Type           string // RotateAuth
+	DatabaseRef    DatabaseRef
+	Authentication *Authentication // nil: generate a password
+	Timeout        *time.Duration  // of each step; nil: the agent's default
+	Apply          string          // IfReady or Always
+	MaxRetries     int             // how often a failed step is tried again
+}
+
+// DatabaseRef names the database, in the request's namespace.
+type DatabaseRef struct{ Name string }
+
+// Authentication says where the new credential is.
+type Authentication struct{ SecretRef SecretRef }
+
+// SecretRef names a Secret in the request's namespace. APIGroup is always "", and Kind always Secret.
+type SecretRef struct{ APIGroup, Kind, Name string }
+
+// The values of spec.type and spec.apply that are served.
+const (
+	TypeRotateAuth = "RotateAuth"
+	ApplyIfReady   = "IfReady"
+	ApplyAlways    = "Always"
+)
+
+// otherTypes are the types of KubeDB that only its own operator performs.
+var otherTypes = []string{
+	"UpdateVersion", "HorizontalScaling", "VerticalScaling", "VolumeExpansion", "Restart", "Reconfigure",
+	"ReconfigureTLS", "StorageMigration",
+}
+
+// The fields that may be there. What the API server adds is tolerated, since people copy from kubectl get -o yaml.
+var (
+	requestFields  = []string{"apiVersion", "kind", "metadata", "spec", "status"}
+	metadataFields = []string{"name", "namespace", "labels", "annotations", "creationTimestamp", "uid", "resourceVersion",
+		"generation", "managedFields", "ownerReferences", "finalizers", "selfLink"}
+	specFields      = []string{"type", "databaseRef", "authentication", "timeout", "apply", "maxRetries"}
+	databaseFields  = []string{"name"}
+	authFields      = []string{"secretRef"}
+	secretRefFields = []string{"apiGroup", "kind", "name"}
+)
+
+// place is a problem without a reason, at the request.
+func (r *Request) place() Problem {
+	return Problem{Path: r.Path, Line: r.Line, Namespace: r.Namespace, Name: r.Name}
+}
+
+// problem notes one at a node.
+func (r *Request) problem(at *yaml.Node, reason, message, hint string) {
+	p := r.place()
+	p.Line, p.Reason, p.Message, p.Hint = at.Line, reason, cut(message), hint
+	r.Problems = append(r.Problems, p)
+}
+
+// addRequest reads a request. Without a usable name it can have no status, and only its problems are kept.
+func (f *File) addRequest(d document) {
+	r := &Request{Path: d.path, Line: d.root.Line}
+	_, meta := get(d.root, "metadata")
+	r.Namespace, r.Name = text(meta, "namespace"), text(meta, "name")
+	structure(d.root, r.problem)
+	sound := len(r.Problems) == 0
+	named := r.readMetadata(d.root, meta)
+	if sound {
+		r.readSpec(d.root)
+		r.checkFields(d.root, "the request", requestFields)
+	}
+	if !named {
+		for _, p := range r.Problems {
+			p.Namespace, p.Name = "", ""
+			f.problems = append(f.problems, p)
+		}
+		return
+	}
+	sortProblems(r.Problems)
+	r.Raw = rawRequest(d.root, meta)
+	r.ID = r.rotationID()
+	f.requests = append(f.requests, r)
+}
+
+// readMetadata checks the metadata and reports whether namespace and name can be used.
+func (r *Request) readMetadata(root, meta *yaml.Node) bool {
+	if isNull(meta) || meta.Kind != yaml.MappingNode {
+		r.problem(root, ReasonMissingField, "metadata is missing", "give metadata.namespace and metadata.name")
+		return false
+	}
+	r.checkFields(meta, "metadata", metadataFields)
+	namespaced := r.checkName(meta, "namespace", "metadata.namespace", isLabel,
+		"name it: without it, the request would go to whatever namespace somebody has selected")
+	named := r.checkName(meta, "name", "metadata.name", isSubdomain, "every request needs a name of its own")
+	for _, field := range []string{"labels", "annotations"} {
+		_, values := get(meta, field)
+		if isNull(values) {
+			continue
+		}
+		if values.Kind != yaml.MappingNode {
+			r.problem(values, ReasonInvalidField, "metadata."+field+" is "+kindName(values)+" and not a mapping", "")
+			continue
+		}
+		for i := 1; i < len(values.Content); i += 2 {
+			if !isString(values.Content[i]) {
+				r.problem(values.Content[i], ReasonInvalidField,
+					fmt.Sprintf("a value in metadata.%s is %s and not a string", field, kindName(values.Content[i])), "put it in quotes")
+			}
+		}
+	}
+	return namespaced && named
+}
+
+// checkName reports whether a field holds a valid Kubernetes name.
+func (r *Request) checkName(in *yaml.Node, field, where string, valid func(string) bool, whenMissing string) bool {
+	name, ok := r.str(in, field, where)
+	if !ok {
+		return false
+	}
+	if name == "" {
+		r.problem(in, ReasonMissingField, where+" is missing", whenMissing)
+		return false
+	}
+	if !valid(name) {
+		_, value := get(in, field)
+		r.problem(value, ReasonInvalidField, fmt.Sprintf("%s %q is not a Kubernetes name", where, cut(name)),
+			"use lower case letters, digits and dashes, beginning and ending with a letter or digit")
+		return false
+	}
+	return true
+}
+
+func (r *Request) readSpec(root *yaml.Node) {
+	r.Spec = Spec{Apply: ApplyIfReady, MaxRetries: 1}
+	_, spec := get(root, "spec")
+	if isNull(spec) || spec.Kind != yaml.MappingNode {
+		r.problem(root, ReasonMissingField, "spec is missing", "give spec.type and spec.databaseRef.name")
+		return
+	}
+	if !r.readType(spec) {
+		return // the fields of other types are none of ours
+	}
+	r.checkFields(spec, "spec", specFields)
+	r.readDatabaseRef(spec)
+	r.readAuthentication(spec)
+	r.readTimeout(spec)
+	if apply, ok := r.str(spec, "apply", "spec.apply"); ok && apply != "" {
+		r.Spec.Apply = apply
+		if apply != ApplyIfReady && apply != ApplyAlways {
+			_, value := get(spec, "apply")
+			r.problem(value, ReasonInvalidField, fmt.Sprintf("spec.apply is %q", apply), "use IfReady or Always")
+		}
+	}
+	if _, value := get(spec, "maxRetries"); !isNull(value) {
+		retries, err := strconv.ParseInt(value.Value, 10, 32)
+		if err != nil || retries < 0 || value.ShortTag() != "!!int" {
+			r.problem(value, ReasonInvalidField, "spec.maxRetries is not a whole number from 0 up", "write it without quotes")
+			return
+		}
+		r.Spec.MaxRetries = int(retries)
+	}
+}
+
+// readType reports whether the request is one that gitrota performs.
+func (r *Request) readType(spec *yaml.Node) bool {
+	kind, ok := r.str(spec, "type", "spec.type")
+	if !ok {
+		return false
+	}
+	r.Spec.Type = kind
+	_, value := get(spec, "type")
+	switch {
+	case kind == "":
+		r.problem(spec, ReasonMissingField, "spec.type is missing", "write type: RotateAuth")
+	case kind == TypeRotateAuth:
+		return true
+	case slices.Contains(otherTypes, kind):
+		r.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %s is KubeDB's, and not served by gitrota", kind),
+			"apply it to the cluster for KubeDB's operator, and keep it out of this folder")
+	default:
+		r.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %q is unknown", kind), "the type that gitrota serves is RotateAuth")
+	}
+	return false
+}
+
+func (r *Request) readDatabaseRef(spec *yaml.Node) {
+	_, ref := get(spec, "databaseRef")
+	if isNull(ref) || ref.Kind != yaml.MappingNode {
+		r.problem(spec, ReasonMissingField, "spec.databaseRef.name is missing", "name the database to rotate")
+		return
+	}
+	r.checkFields(ref, "spec.databaseRef", databaseFields)
+	if r.checkName(ref, "name", "spec.databaseRef.name", isSubdomain, "name the database to rotate") {
+		r.Spec.DatabaseRef.Name = text(ref, "name")
+	}
+}
+
+func (r *Request) readAuthentication(spec *yaml.Node) {
+	_, auth := get(spec, "authentication")
+	if isNull(auth) {
+		return
+	}
+	if auth.Kind != yaml.MappingNode {
+		r.problem(auth, ReasonInvalidField, "spec.authentication is "+kindName(auth)+" and not a mapping", "")
+		return
+	}
+	r.checkFields(auth, "spec.authentication", authFields)
+	_, ref := get(auth, "secretRef")
+	if isNull(ref) {
+		return
+	}
+	if ref.Kind != yaml.MappingNode {
+		r.problem(ref, ReasonInvalidField, "spec.authentication.secretRef is "+kindName(ref)+" and not a mapping", "")
+		return
+	}
+	const where = "spec.authentication.secretRef"
+	r.checkFields(ref, where, secretRefFields)
+	r.secretRefLine = ref.Line
+	group, _ := r.str(ref, "apiGroup", where+".apiGroup")
+	kind, _ := r.str(ref, "kind", where+".kind")
+	switch {
+	case group == "virtual-secrets.dev":
+		r.problem(ref, ReasonUnsupportedSecretRef, "virtual secrets (virtual-secrets.dev) are not supported", "use a Secret, encrypted with SOPS")
+	case group != "":
+		r.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.apiGroup is %q, and a Secret has none", where, group), "leave it out")
+	case kind != "" && kind != secretKind:
+		r.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.kind is %q", where, kind), "the only kind is Secret")
+	}
+	if r.checkName(ref, "name", where+".name", isSubdomain, "name the Secret with the new credential") {
+		r.secretRefLine = at(document{root: ref}, "name").Line
+		r.Spec.Authentication = &Authentication{SecretRef{Kind: secretKind, Name: text(ref, "name")}}
+	}
+}
+
+func (r *Request) readTimeout(spec *yaml.Node) {
+	_, value := get(spec, "timeout")
+	if isNull(value) {
+		return
+	}
+	timeout, err := time.ParseDuration(value.Value)
+	if err != nil || timeout <= 0 || !isString(value) {
+		r.problem(value, ReasonInvalidField, "spec.timeout is not a duration above zero", "write it with its unit, such as 90s, 5m or 1h30m")
+		return
+	}
+	r.Spec.Timeout = &timeout
+}
+
+// str returns a field's text, "" when the field is not there. It is false, and a problem noted, when the field holds
+// anything but a string.
+func (r *Request) str(in *yaml.Node, field, where string) (string, bool) {
+	_, value := get(in, field)
+	if isNull(value) {
+		return "", true
+	}
+	if !isString(value) {
+		hint := ""
+		if value.Kind == yaml.ScalarNode {
+			hint = "put it in quotes"
+		}
+		r.problem(value, ReasonInvalidField, where+" is "+kindName(value)+" and not a string", hint)
+		return "", false
+	}
+	return value.Value, true
+}
+
+// checkFields notes every field that is not known.
+func (r *Request) checkFields(in *yaml.Node, where string, known []string) {
+	if in.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(in.Content); i += 2 {
+		key := in.Content[i]
+		if slices.Contains(known, key.Value) || key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
+			continue
+		}
+		hint := "the fields here are " + strings.Join(known, ", ")
+		if like := nearest(key.Value, known); like != "" {
+			hint = fmt.Sprintf("did you mean %q?", like)
+		}
+		r.problem(key, ReasonUnknownField, fmt.Sprintf("%s has no field %q", where, cut(key.Value)), hint)
+	}
+}
+
+// rawRequest keeps what a status file repeats of a request.
+func rawRequest(root, meta *yaml.Node) map[string]any {
+	metadata := map[string]any{}
+	for _, field := range []string{"name", "namespace", "labels", "annotations"} {
+		if _, value := get(meta, field); !isNull(value) {
+			metadata[field] = plain(value)
+		}
+	}
+	raw := map[string]any{"apiVersion": requestVersion, "kind": requestKind, "metadata": metadata}
+	if _, spec := get(root, "spec"); !isNull(spec) {
+		raw["spec"] = plain(spec)
+	}
+	return raw
+}
