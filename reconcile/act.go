@@ -91,6 +91,9 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	}
 	keeper.Next = Entry{Credential: next, RotationID: r.status.Request.ID}
 	keeper.Restart = nil
+	for _, skipped := range r.job.Superseded {
+		keeper.remember(skipped, r.Clock.Now())
+	}
 	status := r.status.clone()
 	status.set(condition(TypeStaged, stagedMessage(w)), r.Clock.Now())
 	keeper.Record = &status

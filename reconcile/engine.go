@@ -53,6 +53,9 @@ type Job struct {
 	// Supplied fetches the credential that the request's Secret holds. It is called at most once, and only if the
 	// request names a Secret and nothing is staged for it yet.
 	Supplied func(context.Context) Supplied
+	// Superseded are the requests whose place this one has taken. Once it is staged, the keeper remembers that they must
+	// not run.
+	Superseded []Status
 	// Report is called with a copy whenever the status has changed, from one goroutine at a time. Nil is allowed.
 	Report func(Status)
 }

@@ -62,6 +62,11 @@ func (k *Keeper) finished(id string) (Finished, bool) {
 func (k *Keeper) end(s Status, now time.Time) {
 	record := s.clone()
 	k.Record = &record
+	k.remember(s, now)
+}
+
+// remember notes that a request has ended, once.
+func (k *Keeper) remember(s Status, now time.Time) {
 	if _, ok := k.finished(s.Request.ID); ok {
 		return
 	}

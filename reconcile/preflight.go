@@ -3,6 +3,7 @@ package reconcile
 import (
 	"strings"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
@@ -22,8 +23,11 @@ var preflight = []func(world) *fault.Error{
 
 // deniedFor lists the reasons that are a verdict on the request itself: its phase is Denied, not Failed.
 var deniedFor = map[string]bool{
-	ReasonSuppliedSecret: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
-	ReasonTopology: true,
+	ReasonTopology: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
+	ReasonSuppliedSecret: true, manifest.ReasonPlaintextSecret: true, manifest.ReasonEncryptedMetadata: true,
+	manifest.ReasonInvalidSecret: true, manifest.ReasonNotAString: true, manifest.ReasonUndecryptable: true,
+	manifest.ReasonUnusableSecret: true, manifest.ReasonDuplicateName: true, manifest.ReasonUnknownField: true,
+	manifest.ReasonMissingField: true, manifest.ReasonInvalidField: true,
 }
 
 func topologyServed(w world) *fault.Error {

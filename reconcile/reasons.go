@@ -78,6 +78,8 @@ const (
 	ReasonKeeperDamaged = "KeeperDamaged"
 	// ReasonImmutable: a finished request's manifest changed.
 	ReasonImmutable = "SpecImmutable"
+	// ReasonWithdrawn: the manifest was removed before the request began.
+	ReasonWithdrawn = "Withdrawn"
 	// ReasonQueued: another request for the same database runs.
 	ReasonQueued = "Queued"
 )

@@ -202,12 +202,13 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 	return w, r.gatherReplicas(ctx, &w)
 }
 
-// adopt takes over what an earlier run of the same rotation recorded.
+// adopt takes over what an earlier run of the same rotation recorded: what was staged is what runs, whatever has become
+// of its manifest. The longer list of conditions is the newer one; Git may have had the later word.
 func (r *rotation) adopt(record Status) {
-	if len(record.Conditions) <= len(r.status.Conditions) {
-		return
+	r.status.Request = record.Request
+	if len(record.Conditions) > len(r.status.Conditions) {
+		r.status = record.clone()
 	}
-	r.status = record.clone()
 }
 
 // gatherBeforeStaging reads, once, what only a rotation that has not begun wants to know.

@@ -44,7 +44,7 @@ type Status struct {
 }
 
 // Has reports whether the condition of that type is there and True.
-func (s *Status) Has(conditionType string) bool {
+func (s Status) Has(conditionType string) bool {
 	for _, c := range s.Conditions {
 		if c.Type == conditionType {
 			return c.Status == "True"
@@ -73,8 +73,8 @@ func (s *Status) set(c Condition, now time.Time) bool {
 }
 
 // clone returns a copy that shares nothing that changes.
-func (s *Status) clone() Status {
-	c := *s
+func (s Status) clone() Status {
+	c := s
 	c.Conditions = append([]Condition(nil), s.Conditions...)
 	return c
 }

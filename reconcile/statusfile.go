@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"strconv"
+	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/gitrota/gitrota/gitsource/manifest"
 )
 
 // The annotations that gitrota adds to a request in its status file.
@@ -73,7 +78,7 @@ func marshalStatus(s Status) ([]byte, error) {
 	return append([]byte(statusHeader), body...), nil
 }
 
-// unmarshalStatus reads back what a status file says about a request: its rotation id, source, phase and conditions.
+// unmarshalStatus reads a status file back, as far as it matters for serving the request on.
 func unmarshalStatus(content []byte) (Status, error) {
 	var object struct {
 		Metadata struct {
@@ -81,33 +86,44 @@ func unmarshalStatus(content []byte) (Status, error) {
 			Annotations     map[string]string
 		}
 		Spec struct {
-			DatabaseRef struct{ Name string }
+			DatabaseRef    struct{ Name string }
+			Authentication struct {
+				SecretRef struct{ Name string }
+			}
+			Timeout    string
+			Apply      string
+			MaxRetries *int
 		}
 		Status manifestStatus
 	}
 	if err := yaml.Unmarshal(content, &object); err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
 	}
-	var manifest map[string]any
-	if err := yaml.Unmarshal(content, &manifest); err != nil {
+	var written map[string]any
+	if err := yaml.Unmarshal(content, &written); err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
 	}
-	delete(manifest, "status")
+	delete(written, "status")
 	if object.Status.Phase == "" {
 		return Status{}, fmt.Errorf("reading a status file: it has no status.phase")
 	}
-	return Status{
-		Request: Request{
-			Namespace: object.Metadata.Namespace, Name: object.Metadata.Name,
-			ID: object.Metadata.Annotations[annotationRotation], Database: object.Spec.DatabaseRef.Name,
-			Manifest: manifest,
-			Source: Source{
-				Commit: object.Metadata.Annotations[annotationSourceCommit],
-				Author: object.Metadata.Annotations[annotationSourceAuthor],
-			},
-		},
-		Phase: object.Status.Phase, Conditions: object.Status.Conditions,
-	}, nil
+	annotations := object.Metadata.Annotations
+	request := Request{
+		Namespace: object.Metadata.Namespace, Name: object.Metadata.Name, ID: annotations[annotationRotation],
+		Database: object.Spec.DatabaseRef.Name, SecretRef: object.Spec.Authentication.SecretRef.Name,
+		Always: object.Spec.Apply == manifest.ApplyAlways, MaxRetries: 1,
+		Manifest: written,
+		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor]},
+	}
+	request.Timeout, _ = time.ParseDuration(object.Spec.Timeout)
+	if object.Spec.MaxRetries != nil {
+		request.MaxRetries = *object.Spec.MaxRetries
+	}
+	if file, line, ok := strings.Cut(annotations[annotationSourcePath], ":"); ok {
+		request.Source.Path = file
+		request.Source.Line, _ = strconv.Atoi(line)
+	}
+	return Status{Request: request, Phase: object.Status.Phase, Conditions: object.Status.Conditions}, nil
 }
 
 // equal compares what two statuses would write.

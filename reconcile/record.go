@@ -1,0 +1,206 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/gitsource/manifest"
+)
+
+// The names of the files below the status path that are about no single request. No Kubernetes namespace is called
+// like them, for both have a dot.
+const (
+	overviewFile = "README.md"
+	problemsFile = "problems.yaml"
+)
+
+// commit builds the commit that brings statuses into Git, on top of what the snapshot holds. It returns nil if Git has
+// them all. A status that has ended in Git is never replaced by one that has not.
+func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, all map[string]Status, problems []manifest.Problem) (*gitsource.Change, error) {
+	c := &gitsource.Change{Files: map[string][]byte{}}
+	var written []Status
+	for _, s := range statuses {
+		file := StatusPath(statusPath, s.Request)
+		content, err := marshalStatus(s)
+		if err != nil {
+			return nil, err
+		}
+		old, exists := snapshot.Get(file)
+		if exists {
+			if string(old) == string(content) {
+				continue
+			}
+			if before, err := unmarshalStatus(old); err == nil && before.Request.ID == s.Request.ID && before.Phase.Finished() && !s.Phase.Finished() {
+				continue
+			}
+		}
+		c.Files[file] = content
+		written = append(written, s)
+	}
+	problemsPath := path.Join(statusPath, problemsFile)
+	content, err := marshalProblems(problems)
+	if err != nil {
+		return nil, err
+	}
+	problemsChanged := false
+	if old, exists := snapshot.Get(problemsPath); exists != (content != nil) || string(old) != string(content) {
+		c.Files[problemsPath] = content
+		problemsChanged = true
+	}
+	if len(c.Files) == 0 {
+		return nil, nil
+	}
+	overviewPath := path.Join(statusPath, overviewFile)
+	if overview := marshalOverview(all); string(overview) != "" {
+		if old, _ := snapshot.Get(overviewPath); string(old) != string(overview) {
+			c.Files[overviewPath] = overview
+		}
+	}
+	describe(c, written, problems, problemsChanged)
+	return c, nil
+}
+
+// describe writes the commit's message: a subject for people who read git log --oneline, a sentence for each request,
+// and trailers for tools.
+func describe(c *gitsource.Change, written []Status, problems []manifest.Problem, problemsChanged bool) {
+	switch len(written) {
+	case 0:
+		c.Subject = fmt.Sprintf("report %d problems in the manifests", len(problems))
+		if len(problems) == 0 {
+			c.Subject = "report that the manifests have no problems left"
+		}
+	case 1:
+		c.Subject = fmt.Sprintf("rotate %s: %s", written[0].subject(), written[0].Phase)
+	default:
+		count := map[Phase]int{}
+		for _, s := range written {
+			count[s.Phase]++
+		}
+		var parts []string
+		for _, phase := range []Phase{PhaseSuccessful, PhaseFailed, PhaseDenied, PhaseSkipped, PhaseProgressing, PhasePending} {
+			if count[phase] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", count[phase], phase))
+			}
+		}
+		c.Subject = fmt.Sprintf("rotate %d requests: %s", len(written), strings.Join(parts, ", "))
+	}
+	var body []string
+	for _, s := range written {
+		body = append(body, s.sentence())
+		c.Trailers = append(c.Trailers,
+			gitsource.Trailer{Key: "Rotation-Request", Value: s.Request.Key()},
+			gitsource.Trailer{Key: "Rotation-Id", Value: s.Request.ID},
+			gitsource.Trailer{Key: "Rotation-Phase", Value: string(s.Phase)},
+			gitsource.Trailer{Key: "Rotation-Source", Value: s.Request.Source.Commit},
+		)
+	}
+	if problemsChanged {
+		for _, p := range problems {
+			body = append(body, p.String())
+		}
+	}
+	c.Body = strings.Join(body, "\n\n")
+}
+
+// subject names what a status is about: the database or, where the request names none, the request.
+func (s Status) subject() string {
+	if s.Request.Database == "" {
+		return s.Request.Key()
+	}
+	return s.Request.DatabaseKey()
+}
+
+// sentence says in one or two sentences how a request stands.
+func (s Status) sentence() string {
+	text := fmt.Sprintf("Request %s is %s.", s.Request.Key(), s.Phase)
+	if len(s.Conditions) == 0 {
+		return text
+	}
+	last := s.Conditions[len(s.Conditions)-1]
+	if s.Phase == PhaseSuccessful {
+		first := s.Conditions[0].LastTransitionTime
+		return fmt.Sprintf("Request %s has rotated the credential of %s in %s.", s.Request.Key(), s.Request.DatabaseKey(), last.LastTransitionTime.Sub(first))
+	}
+	return text + " " + strings.TrimSuffix(last.Message, ".") + "."
+}
+
+// marshalProblems writes what is wrong with manifests that belong to no readable request; nil if nothing is.
+func marshalProblems(problems []manifest.Problem) ([]byte, error) {
+	if len(problems) == 0 {
+		return nil, nil
+	}
+	type entry struct {
+		Where   string `json:"where"`
+		Phase   Phase  `json:"phase"`
+		Reason  string `json:"reason"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}
+	list := struct {
+		APIVersion string  `json:"apiVersion"`
+		Kind       string  `json:"kind"`
+		Problems   []entry `json:"problems"`
+	}{"gitrota.dev/v1alpha1", "ManifestProblems", nil}
+	for _, p := range problems {
+		list.Problems = append(list.Problems, entry{p.Where(), PhaseDenied, p.Reason, p.Message, p.Hint})
+	}
+	body, err := yaml.Marshal(list)
+	if err != nil {
+		return nil, fmt.Errorf("writing the problems: %w", err)
+	}
+	return append([]byte("# Written by gitrota: manifests that cannot be served. The file goes when they are mended.\n"), body...), nil
+}
+
+// marshalOverview writes a table of all databases, ordered by name. It holds no age, which would change by itself.
+func marshalOverview(all map[string]Status) []byte {
+	type row struct {
+		database string
+		rotated  time.Time
+		latest   Status
+		at       time.Time
+	}
+	rows := map[string]*row{}
+	for _, s := range all {
+		if s.Request.Database == "" || len(s.Conditions) == 0 {
+			continue
+		}
+		r := rows[s.Request.DatabaseKey()]
+		if r == nil {
+			r = &row{database: s.Request.DatabaseKey()}
+			rows[r.database] = r
+		}
+		at := s.Conditions[len(s.Conditions)-1].LastTransitionTime
+		if s.Phase == PhaseSuccessful && at.After(r.rotated) {
+			r.rotated = at
+		}
+		if s.Phase != PhaseSkipped && (at.After(r.at) || at.Equal(r.at) && s.Request.Name > r.latest.Request.Name) {
+			r.at, r.latest = at, s
+		}
+	}
+	ordered := make([]*row, 0, len(rows))
+	for _, r := range rows {
+		if r.latest.Phase != "" {
+			ordered = append(ordered, r)
+		}
+	}
+	slices.SortFunc(ordered, func(a, b *row) int { return cmp.Compare(a.database, b.database) })
+
+	var b strings.Builder
+	b.WriteString("# Rotations\n\nWritten by gitrota. Each database with its last successful rotation and its latest request.\n\n")
+	b.WriteString("| Database | Last rotation | Latest request | Phase |\n|---|---|---|---|\n")
+	for _, r := range ordered {
+		rotated := "never"
+		if !r.rotated.IsZero() {
+			rotated = r.rotated.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(&b, "| %s | %s | [%s](%s) | %s |\n", r.database, rotated, r.latest.Request.Name, path.Join(r.latest.Request.Namespace, r.latest.Request.Name+".yaml"), r.latest.Phase)
+	}
+	return []byte(b.String())
+}
