@@ -1,0 +1,218 @@
+package mssqltest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// master keeps the catalog, in a file where there is a data directory. What commit has returned from is on the disk.
+//
+// Readers see what was committed last and wait for nobody. There is one writer at a time: a transaction that has
+// changed something keeps the others waiting until it ends.
+type master struct {
+	path   string // empty: in memory only
+	writer chan struct{}
+
+	mu        sync.Mutex
+	committed *catalog
+	attempts  map[int]attempts // by principal id
+}
+
+// attempts are the bad passwords since the last good one. They are no part of a transaction.
+type attempts struct {
+	Count    int       `json:"badPasswordCount"`
+	Last     time.Time `json:"badPasswordTime"`
+	LockedAt time.Time `json:"lockoutTime,omitzero"`
+}
+
+func (a attempts) locked() bool { return !a.LockedAt.IsZero() }
+
+// masterFile is what stands in the file.
+type masterFile struct {
+	*catalog
+	Attempts map[int]attempts `json:"attempts,omitempty"`
+}
+
+// openMaster reads the file in dir, or calls first for what a first start begins with.
+func openMaster(dir string, first func() (*catalog, error)) (*master, error) {
+	m := &master{writer: make(chan struct{}, 1), attempts: map[int]attempts{}}
+	if dir != "" {
+		m.path = filepath.Join(dir, "master.json")
+		data, err := os.ReadFile(m.path)
+		if err == nil {
+			return m, m.load(data)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	c, err := first()
+	if err != nil {
+		return nil, err
+	}
+	m.committed = c
+	return m, m.save(c)
+}
+
+func (m *master) load(data []byte) error {
+	file := masterFile{catalog: &catalog{}}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return fmt.Errorf("%s is damaged: %w", m.path, err)
+	}
+	m.committed = file.catalog
+	if file.Attempts != nil {
+		m.attempts = file.Attempts
+	}
+	return nil
+}
+
+// save writes c to the disk. A crash leaves the file as it was or as it is to be.
+func (m *master) save(c *catalog) error {
+	if m.path == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(masterFile{c, m.attempts}, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary := m.path + ".new"
+	if err := writeSynced(temporary, data); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, m.path); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(m.path))
+}
+
+func writeSynced(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// read returns what was committed last.
+func (m *master) read() *catalog {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.committed
+}
+
+// A change is the one that writes. It ends with commit or abandon.
+type change struct {
+	master    *master
+	catalog   *catalog
+	committed []func() // run once the change is durable
+}
+
+// begin waits until nobody else writes.
+func (m *master) begin(ctx context.Context) (*change, error) {
+	select {
+	case m.writer <- struct{}{}:
+		return &change{master: m, catalog: m.read().clone()}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *change) commit() error {
+	defer c.abandon()
+	c.master.mu.Lock()
+	defer c.master.mu.Unlock()
+	if err := c.master.save(c.catalog); err != nil {
+		return err
+	}
+	c.master.committed = c.catalog
+	for _, f := range c.committed {
+		f()
+	}
+	return nil
+}
+
+func (c *change) abandon() { <-c.master.writer }
+
+// badPasswords returns the attempts on the login with that id.
+func (m *master) badPasswords(id int) attempts {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.attempts[id]
+}
+
+// setBadPasswords replaces them; the zero value forgets them.
+func (m *master) setBadPasswords(id int, a attempts) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.attempts[id] == a {
+		return nil
+	}
+	m.attempts[id] = a
+	if a == (attempts{}) {
+		delete(m.attempts, id)
+	}
+	return m.save(m.committed)
+}
+
+// errorLog is SQL Server's log, in DataDir/log/errorlog, and what the counters are kept from.
+type errorLog struct {
+	mu   sync.Mutex
+	file *os.File // nil: nowhere
+}
+
+func openErrorLog(dir string) (*errorLog, error) {
+	if dir == "" {
+		return &errorLog{}, nil
+	}
+	dir = filepath.Join(dir, "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "errorlog"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return &errorLog{file: f}, err
+}
+
+// write adds a line in SQL Server's form: the time, who writes, and what.
+func (l *errorLog) write(now time.Time, source, line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return
+	}
+	line = strings.NewReplacer("\r", " ", "\n", " ").Replace(line) // a login's name must not forge a line
+	fmt.Fprintf(l.file, "%s %-11s %s\n", now.Format("2006-01-02 15:04:05.00"), source, line)
+}
+
+func (l *errorLog) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	f := l.file
+	l.file = nil
+	return f.Close()
+}
