@@ -1,0 +1,177 @@
+package podrunner
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitrota/gitrota/cmd/devcluster/kubedb"
+	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest"
+)
+
+// startFailure is why a container does not run, under the reason that a kubelet would give.
+type startFailure struct {
+	reason string
+	err    error
+}
+
+const (
+	notYet      = "ContainerCreating"          // a volume is not there yet
+	badConfig   = "CreateContainerConfigError" // its environment cannot be made
+	crashedSoon = "CrashLoopBackOff"           // SQL Server ended as soon as it was started
+)
+
+func (f *startFailure) Error() string { return f.err.Error() }
+
+// startServer starts the pod's SQL Server with the environment and the files that are there now.
+func (r *Runner) startServer(ctx context.Context, pod *corev1.Pod, container *corev1.Container, in *instance) *startFailure {
+	folder, err := r.dataFolder(pod, container, in)
+	if err != nil {
+		return &startFailure{notYet, err}
+	}
+	certificate, err := r.certificate(ctx, pod, container)
+	if err != nil {
+		return &startFailure{notYet, err}
+	}
+	pod = pod.DeepCopy()
+	pod.Status.PodIP = in.address.String() // for a variable that asks for it
+	env, err := environment(ctx, r.client, pod, container)
+	if err != nil {
+		return &startFailure{badConfig, err}
+	}
+	faults, err := faultsOf(pod)
+	if err != nil {
+		return &startFailure{badConfig, err}
+	}
+	password := env[kubedb.PasswordEnv]
+	if password == "" {
+		password = env["SA_PASSWORD"] // the name that the image had for it before
+	}
+	options := mssqltest.Options{
+		DataDir:     folder,
+		SAPassword:  credential.NewPassword(password),
+		ServerName:  pod.Name,
+		Certificate: certificate,
+		Faults:      faults,
+		Log:         r.log.With("pod", pod.Namespace+"/"+pod.Name),
+	}
+	for {
+		options.Addr = serverAddress(in.address)
+		in.server, err = mssqltest.Start(options)
+		switch {
+		case err == nil:
+			in.faults = pod.Annotations[kubedb.FaultsAnnotation]
+			return nil
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return &startFailure{crashedSoon, err}
+		}
+		// Another program has this address, such as another devcluster, and the pod gets another.
+		r.addresses.giveBack(in.address)
+		in.address = r.addresses.take()
+	}
+}
+
+// applyFaults hands the annotation to the running server when it has changed.
+func applyFaults(pod *corev1.Pod, in *instance) error {
+	text := pod.Annotations[kubedb.FaultsAnnotation]
+	if in.server == nil || text == in.faults {
+		return nil
+	}
+	faults, err := faultsOf(pod)
+	if err != nil {
+		return err
+	}
+	in.server.SetFaults(faults)
+	in.faults = text
+	return nil
+}
+
+func faultsOf(pod *corev1.Pod) (mssqltest.Faults, error) {
+	var faults mssqltest.Faults
+	text := pod.Annotations[kubedb.FaultsAnnotation]
+	if text == "" {
+		return faults, nil
+	}
+	if err := json.Unmarshal([]byte(text), &faults); err != nil {
+		return faults, fmt.Errorf("annotation %s of pod %s is not the JSON of mssqltest.Faults: %w", kubedb.FaultsAnnotation, pod.Name, err)
+	}
+	return faults, nil
+}
+
+// dataFolder is the folder of the claim that the container mounts for its data, or one that lives as long as the pod.
+func (r *Runner) dataFolder(pod *corev1.Pod, container *corev1.Container, in *instance) (string, error) {
+	for _, volume := range pod.Spec.Volumes {
+		if volume.PersistentVolumeClaim == nil || !mounts(container, volume.Name, "") {
+			continue
+		}
+		name := volume.PersistentVolumeClaim.ClaimName
+		claim, err := r.claims.PersistentVolumeClaims(pod.Namespace).Get(name)
+		if err != nil {
+			return "", err
+		}
+		if !isBound(claim) {
+			return "", fmt.Errorf("persistentvolumeclaim %s is not bound yet", name)
+		}
+		return filepath.Join(r.volumesDir, pod.Namespace, name), nil
+	}
+	in.scratch = filepath.Join(r.scratchDir, string(pod.UID))
+	return in.scratch, os.MkdirAll(in.scratch, 0o700)
+}
+
+// certificate is that in the Secret which the container mounts where SQL Server has its certificate, and nil where it
+// mounts none: then the server makes its own.
+func (r *Runner) certificate(ctx context.Context, pod *corev1.Pod, container *corev1.Container) (*tls.Certificate, error) {
+	for _, volume := range pod.Spec.Volumes {
+		if volume.Secret == nil || !mounts(container, volume.Name, kubedb.TLSPath) {
+			continue
+		}
+		name := volume.Secret.SecretName
+		secret, err := r.client.CoreV1().Secrets(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate in Secret %s/%s: %w", pod.Namespace, name, err)
+		}
+		return &pair, nil
+	}
+	return nil, nil
+}
+
+// mounts reports whether the container mounts the volume at path, or anywhere where path is empty.
+func mounts(container *corev1.Container, volume, path string) bool {
+	for _, mount := range container.VolumeMounts {
+		if mount.Name == volume && (path == "" || mount.MountPath == path) {
+			return true
+		}
+	}
+	return false
+}
+
+// listens is the readiness probe.
+func listens(ctx context.Context, address netip.Addr) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", serverAddress(address))
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+func serverAddress(address netip.Addr) string {
+	return net.JoinHostPort(address.String(), strconv.Itoa(kubedb.Port))
+}
