@@ -113,7 +113,8 @@ func (s *Secret) look(root *yaml.Node, section string, note func(*yaml.Node, str
 	}
 	if values.Kind != yaml.MappingNode {
 		if values.Kind != yaml.ScalarNode || !isEncrypted(values.Value) {
-			note(values, ReasonPlaintextSecret, section+" is readable in Git: treat what it holds as leaked", plaintextHint)
+			note(values, ReasonPlaintextSecret, section+" is readable in Git, and in its history: treat what it holds as leaked", plaintextHint)
+			return
 		}
 		note(values, ReasonInvalidSecret, section+" is not a mapping of keys to values", "")
 		return
@@ -168,9 +169,14 @@ func inspect(value *yaml.Node) field {
 	return f
 }
 
-// flaw returns the first reason why no credential can be read from the Secret, nil when nothing speaks against it as
-// far as one can see without a key.
+// flaw returns why no credential can be read from the Secret, a leak before anything else; nil when nothing speaks
+// against it as far as one can see without a key.
 func (s *Secret) flaw() *Problem {
+	for i := range s.Problems {
+		if s.Problems[i].Reason == ReasonPlaintextSecret {
+			return &s.Problems[i]
+		}
+	}
 	if len(s.Problems) > 0 {
 		return &s.Problems[0]
 	}
