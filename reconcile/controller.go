@@ -47,10 +47,11 @@ type Controller struct {
 	changed chan struct{}
 
 	mu       sync.Mutex
-	statuses map[string]Status // by request: the newest that is known
-	dirty    map[string]bool   // the requests whose status Git does not have
-	busy     map[string]bool   // the databases that a rotation runs for
-	ended    map[Phase]int     // how the requests ended that this controller served
+	statuses map[string]Status    // by request: the newest that is known
+	dirty    map[string]time.Time // the requests whose status Git does not have, since when
+	saved    time.Time            // when statuses were last brought into Git
+	busy     map[string]bool      // the databases that a rotation runs for
+	ended    map[Phase]int        // how the requests ended that this controller served
 }
 
 // NewController makes a controller that has read nothing yet.
@@ -58,7 +59,7 @@ func NewController(options Options) *Controller {
 	return &Controller{
 		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, origins: map[string]gitsource.Commit{},
 		changed:  make(chan struct{}, 1),
-		statuses: map[string]Status{}, dirty: map[string]bool{}, busy: map[string]bool{}, ended: map[Phase]int{},
+		statuses: map[string]Status{}, dirty: map[string]time.Time{}, busy: map[string]bool{}, ended: map[Phase]int{},
 	}
 }
 
@@ -122,7 +123,7 @@ func (c *Controller) load(ctx context.Context, snapshot *gitsource.Snapshot) err
 	defer c.mu.Unlock()
 	for key, s := range c.statuses {
 		// What this process knows better than Git stays: it is on its way there.
-		if c.dirty[key] || c.busy[s.Request.DatabaseKey()] && !s.Phase.Finished() {
+		if _, dirty := c.dirty[key]; dirty || c.busy[s.Request.DatabaseKey()] && !s.Phase.Finished() {
 			known[key] = s
 		}
 	}
@@ -155,68 +156,6 @@ func (c *Controller) findOrigins(ctx context.Context, revision string, set *mani
 	return nil
 }
 
-// judge compares the requests of the manifests with the statuses: it refuses those that are wrong, and notes changes to
-// those that have ended. The caller holds the lock.
-func (c *Controller) judge(blobs map[string]string) {
-	now := c.Engine.Clock.Now()
-	written := map[string]bool{}
-	for _, r := range c.set.Requests {
-		request := requestOf(r, c.origins[blobs[r.Path]])
-		written[request.Key()] = true
-		old, known := c.statuses[request.Key()]
-		bound := known && old.Request.ID != "" && old.Phase.Finished()
-		switch {
-		case bound && len(r.Problems) > 0:
-			c.note(old, r.Problems[0].Reason, manifestMessage(r.Problems), now)
-		case bound && old.Request.ID != request.ID:
-			c.note(old, ReasonImmutable, request.Source.locate("the spec differs from the one that was served, and a request is immutable; nothing was done; to rotate again add a request with another name"), now)
-		case bound:
-			// Served: whatever file it is in now, it is the same request.
-		case known && old.Phase == PhaseProgressing && (old.Request.ID != request.ID || len(r.Problems) > 0):
-			// It runs on as it was taken up.
-		case len(r.Problems) > 0:
-			c.deny(old, request, r.Problems, now)
-		case !known || old.Request.ID != request.ID:
-			c.statuses[request.Key()] = Status{Request: request}
-		default:
-			old.Request = request
-			c.statuses[request.Key()] = old
-		}
-	}
-	for key, s := range c.statuses {
-		if !written[key] && s.Request.ID != "" && (s.Phase == PhasePending || s.Phase == "") {
-			withdrawn := s.clone()
-			withdrawn.Phase = PhaseSkipped
-			skipped := condition(TypeSkipped, "the manifest was removed before the request began")
-			skipped.Reason = ReasonWithdrawn
-			withdrawn.set(skipped, now)
-			c.update(withdrawn)
-		}
-	}
-}
-
-// deny gives a manifest that cannot be read as a request its status. It is bound to no rotation id: a mended manifest
-// is a request that has not run.
-func (c *Controller) deny(old Status, request Request, problems []manifest.Problem, now time.Time) {
-	request.ID = ""
-	status := Status{Request: request, Phase: PhaseDenied}
-	denied := condition(TypeDenied, manifestMessage(problems))
-	denied.Reason = problems[0].Reason
-	status.set(denied, now)
-	if old.Phase == PhaseDenied && len(old.Conditions) == 1 && old.Conditions[0].Message == denied.Message {
-		return
-	}
-	c.update(status)
-}
-
-// note adds to an ended request what has become of its manifest. Its phase stays.
-func (c *Controller) note(old Status, reason, message string, now time.Time) {
-	s := old.clone()
-	if s.set(Condition{Type: TypeRequestChanged, Status: "True", Reason: reason, Message: message}, now) {
-		c.update(s)
-	}
-}
-
 // update takes a status over. The caller holds the lock.
 func (c *Controller) update(s Status) {
 	key := s.Request.Key()
@@ -229,7 +168,9 @@ func (c *Controller) update(s Status) {
 		}
 	}
 	c.statuses[key] = s
-	c.dirty[key] = true
+	if _, ok := c.dirty[key]; !ok {
+		c.dirty[key] = c.Engine.Clock.Now()
+	}
 	select {
 	case c.changed <- struct{}{}:
 	default:
@@ -325,51 +266,6 @@ func (c *Controller) wake() {
 	}
 }
 
-// Flush brings the statuses that Git does not have into one commit, or none if there are none. After an error they
-// are still to be written.
-func (c *Controller) Flush(ctx context.Context) error {
-	c.mu.Lock()
-	var statuses []Status
-	for _, key := range slices.Sorted(maps.Keys(c.dirty)) {
-		statuses = append(statuses, c.statuses[key].clone())
-	}
-	all := maps.Clone(c.statuses)
-	c.mu.Unlock()
-	if c.snapshot == nil {
-		return nil
-	}
-	problems := c.problems()
-	if len(statuses) == 0 {
-		// Only the problems may differ from what Git has; that is known without asking it.
-		if change, err := commit(c.snapshot, c.StatusPath, nil, all, problems); change == nil {
-			return err
-		}
-	}
-	snapshot, err := c.Repository.Write(ctx, []string{c.Path, c.StatusPath}, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
-		return commit(tip, c.StatusPath, statuses, all, problems)
-	})
-	if err != nil {
-		return fmt.Errorf("writing %d statuses: %w", len(statuses), err)
-	}
-	c.mu.Lock()
-	for _, s := range statuses {
-		if equal(c.statuses[s.Request.Key()], s) {
-			delete(c.dirty, s.Request.Key())
-		}
-	}
-	c.mu.Unlock()
-	return c.load(ctx, snapshot)
-}
-
-// problems are those that belong to no request with a status: of files, and of Secrets.
-func (c *Controller) problems() []manifest.Problem {
-	problems := slices.Clone(c.set.Problems)
-	for _, s := range c.set.Secrets {
-		problems = append(problems, s.Problems...)
-	}
-	return problems
-}
-
 // State counts for metrics and for whoever waits.
 type State struct {
 	Revision string        // the commit that was read last; empty before the first
@@ -398,40 +294,5 @@ func (c *Controller) State() State {
 
 // Wait returns when no rotation runs any more.
 func (c *Controller) Wait() { c.running.Wait() }
-
-// requestOf takes a request out of its manifest.
-func requestOf(r *manifest.Request, origin gitsource.Commit) Request {
-	request := Request{
-		Namespace: r.Namespace, Name: r.Name, ID: r.ID,
-		Database: r.Spec.DatabaseRef.Name, Always: r.Spec.Apply == manifest.ApplyAlways, MaxRetries: r.Spec.MaxRetries,
-		Manifest: r.Raw,
-		Source: Source{
-			Commit: origin.Hash, Time: origin.Time.UTC(), Path: r.Path, Line: r.Line,
-		},
-	}
-	if origin.Author.Name != "" {
-		request.Source.Author = fmt.Sprintf("%s <%s>", origin.Author.Name, origin.Author.Email)
-	}
-	if r.Spec.Timeout != nil {
-		request.Timeout = *r.Spec.Timeout
-	}
-	if r.Spec.Authentication != nil {
-		request.SecretRef = r.Spec.Authentication.SecretRef.Name
-	}
-	return request
-}
-
-// manifestMessage lists the problems of a manifest, each with its place and what to do.
-func manifestMessage(problems []manifest.Problem) string {
-	var lines []string
-	for _, p := range problems {
-		line := p.Where() + ": " + p.Message
-		if p.Hint != "" {
-			line += "; " + p.Hint
-		}
-		lines = append(lines, line)
-	}
-	return strings.Join(lines, "\n")
-}
 
 func inside(path, folder string) bool { return strings.HasPrefix(path, folder+"/") }

@@ -1,0 +1,164 @@
+// Package agent is the lifecycle of gitrota: it puts the parts together, polls, and ends cleanly.
+//
+// One goroutine polls the repository, starts rotations and writes statuses back; each rotation runs in a goroutine of
+// its own; the HTTP listener answers from what they left behind. Reading the code from here, follow one request:
+//
+//	agent      polls and asks the controller to go on           (this package)
+//	gitsource  reads the branch and writes commits               gitsource/manifest, gitsource/sopsfile
+//	reconcile  queues requests, rotates, records                 reconcile/kube, reconcile/mssql
+//	policies   decides without touching anything                 policies/credential
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/gitsource/sopsfile"
+	"github.com/gitrota/gitrota/reconcile"
+	"github.com/gitrota/gitrota/reconcile/kube"
+)
+
+// Options say what an [Agent] watches and with which rights.
+type Options struct {
+	Repo       string // the repository's URL
+	Branch     string // default main
+	Path       string // the folder with the manifests; default rotations
+	StatusPath string // the folder that only gitrota writes; default rotation-status
+	Interval   time.Duration
+	GitAuth    string           // a folder with the keys of a Secret as Flux names them; empty: none
+	SOPSKeys   string           // a folder with *.agekey files; empty: none
+	Author     gitsource.Person // of the status commits; default gitrota <gitrota@localhost>
+	Cluster    *rest.Config
+	// Once ends Run when nothing is left to do, with ErrUnsuccessful if a request of this run did not end well.
+	Once bool
+	// Listen is the address of the HTTP listener with /healthz, /readyz and /metrics; empty: none.
+	Listen string
+	Log    *slog.Logger
+}
+
+// ErrUnsuccessful says that a run with Options.Once served requests that did not end well.
+var ErrUnsuccessful = errors.New("not every request ended well")
+
+// DefaultInterval is the time between two polls.
+const DefaultInterval = time.Minute
+
+// Agent serves one repository on one cluster. Run it once.
+type Agent struct {
+	options    Options
+	log        *slog.Logger
+	cluster    *kube.Cluster
+	repository *gitsource.Repository
+	controller *reconcile.Controller
+	metrics    *metrics
+	server     *server // nil without Options.Listen
+}
+
+// New checks the options, reads the keys, and opens the listener, so that whatever is wrong with them shows at once.
+// It sends nothing to the cluster or the repository.
+func New(options Options) (*Agent, error) {
+	options = withDefaults(options)
+	if err := check(options); err != nil {
+		return nil, err
+	}
+	auth, err := gitsource.LoadAuth(options.GitAuth)
+	if err != nil {
+		return nil, fmt.Errorf("--git-auth: %w", err)
+	}
+	keys, err := sopsfile.LoadKeys(options.SOPSKeys)
+	if err != nil {
+		return nil, fmt.Errorf("--sops-keys: %w", err)
+	}
+	repository, err := gitsource.Open(gitsource.Options{
+		URL: options.Repo, Branch: options.Branch, Auth: auth, Author: options.Author, Log: options.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--repo: %w", err)
+	}
+	cluster, err := kube.New(options.Cluster, options.Log)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{options: options, log: options.Log, cluster: cluster, repository: repository, metrics: newMetrics()}
+	a.controller = reconcile.NewController(reconcile.Options{
+		Repository: repository, Keys: keys, Path: options.Path, StatusPath: options.StatusPath, Log: options.Log,
+		Engine: &reconcile.Engine{
+			Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
+			Log: options.Log, Observe: a.metrics.observeStep,
+		},
+	})
+	if options.Listen != "" {
+		if a.server, err = listen(options.Listen, a.metrics); err != nil {
+			return nil, fmt.Errorf("--listen: %w", err)
+		}
+	}
+	return a, nil
+}
+
+func withDefaults(o Options) Options {
+	defaultTo := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	defaultTo(&o.Branch, "main")
+	defaultTo(&o.Path, "rotations")
+	defaultTo(&o.StatusPath, "rotation-status")
+	if o.Interval == 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.Author == (gitsource.Person{}) {
+		o.Author = gitsource.Person{Name: "gitrota", Email: "gitrota@localhost"}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Addr is where the HTTP listener listens; empty without one.
+func (a *Agent) Addr() string {
+	if a.server == nil {
+		return ""
+	}
+	return a.server.addr()
+}
+
+// shutdownTimeout is how long the end may take after the context of Run has ended: the statuses that are known by then
+// are still written, if Git answers.
+const shutdownTimeout = 10 * time.Second
+
+// Run serves until ctx ends, or with Options.Once until nothing is left to do. A rotation that is cut off by the end of
+// ctx goes on at the next start. It returns nil, ErrUnsuccessful, or what kept it from starting.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.close()
+	if a.server != nil {
+		go a.server.serve()
+	}
+	if err := a.cluster.Ping(ctx); err != nil {
+		return err
+	}
+	err := a.loop(ctx)
+	a.controller.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if flushErr := a.controller.Flush(last); flushErr != nil {
+		a.log.Warn("statuses are not in Git yet; the next start writes them", "error", flushErr)
+	}
+	return err
+}
+
+func (a *Agent) close() {
+	last, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	a.cluster.Close(last)
+	if a.server != nil {
+		a.server.close(last)
+	}
+}

@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/reconcile"
+)
+
+// loop polls, starts and flushes until ctx ends or, with Options.Once, nothing is left.
+func (a *Agent) loop(ctx context.Context) error {
+	var poll, flush backoff
+	released := false
+	for ctx.Err() == nil {
+		if poll.due() {
+			err := a.controller.Poll(ctx)
+			a.metrics.observePoll(err)
+			switch {
+			case err == nil:
+				poll.after(jittered(a.options.Interval))
+			case ctx.Err() != nil:
+				return nil
+			case !released && fatal(err):
+				return err
+			default:
+				a.log.Error("the repository cannot be read", "error", err, "retry_in", poll.failed(err, a.options.Interval).String())
+			}
+		}
+		a.controller.Advance(ctx)
+		if !released && a.controller.State().Revision != "" {
+			// The API server may be away for a while; until it has told which databases are paused, the question stays.
+			if err := a.controller.ReleasePaused(ctx); err != nil {
+				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err)
+			} else {
+				released = true
+			}
+		}
+		due, dirty := a.controller.FlushDue(a.options.Interval)
+		if dirty && flush.due() && !time.Now().Before(due) {
+			if err := a.controller.Flush(ctx); err != nil {
+				a.log.Error("statuses cannot be written", "error", err, "retry_in", flush.failed(err, a.options.Interval).String())
+			} else {
+				flush.after(0)
+				continue // what came along with the write may have brought requests
+			}
+		}
+		state := a.controller.State()
+		a.metrics.observeState(state)
+		if a.options.Once && released && state.Running == 0 && state.Waiting == 0 && state.Unsaved == 0 && !dirty {
+			return verdict(state)
+		}
+		next := poll.next
+		if !released {
+			next = earliest(next, time.Now().Add(time.Second))
+		}
+		if dirty {
+			next = earliest(next, latest(due, flush.next))
+		}
+		a.wait(ctx, next)
+	}
+	return nil
+}
+
+// wait returns at the given time, when a status has changed, or when ctx ends.
+func (a *Agent) wait(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-a.controller.Changed():
+	}
+}
+
+// verdict says whether all that this run served has ended well.
+func verdict(state reconcile.State) error {
+	bad := state.Ended[reconcile.PhaseFailed] + state.Ended[reconcile.PhaseDenied]
+	if bad == 0 && state.Problems == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d failed or denied, %d problems in manifests; see the status path in the repository", ErrUnsuccessful, bad, state.Problems)
+}
+
+// fatal tells what no waiting will mend and whoever starts the agent should see at once. A server that does not answer
+// is waited for.
+func fatal(err error) bool {
+	for _, kind := range []error{gitsource.ErrBranchNotFound, gitsource.ErrRepositoryNotFound, gitsource.ErrAuth, gitsource.ErrHostKey} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// backoff says when something may be done again. The zero value: now.
+type backoff struct {
+	next     time.Time
+	failures int
+}
+
+func (b *backoff) due() bool { return !time.Now().Before(b.next) }
+
+// after notes a success.
+func (b *backoff) after(d time.Duration) { b.next, b.failures = time.Now().Add(d), 0 }
+
+// failed notes a failure and returns the delay: doubling from half a second to the interval, or what the server asked
+// for if that is longer.
+func (b *backoff) failed(err error, interval time.Duration) time.Duration {
+	delay := min(500*time.Millisecond<<min(b.failures, 16), max(interval, 500*time.Millisecond))
+	var remote *gitsource.Error
+	if errors.As(err, &remote) {
+		delay = max(delay, remote.RetryAfter)
+	}
+	delay = jittered(delay)
+	b.failures++
+	b.next = time.Now().Add(delay)
+	return delay
+}
+
+// jittered spreads many agents that started together: plus or minus five per cent.
+func jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.95 + 0.1*rand.Float64()))
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/gitrota/gitrota/reconcile"
+)
+
+// metrics are what /metrics shows. All labels are bounded: none holds a name that a user chose.
+type metrics struct {
+	registry *prometheus.Registry
+	polls    *prometheus.CounterVec
+	lastPoll prometheus.Gauge
+	steps    *prometheus.HistogramVec
+	ended    *prometheus.GaugeVec
+	running  prometheus.Gauge
+	waiting  prometheus.Gauge
+	unsaved  prometheus.Gauge
+	problems prometheus.Gauge
+
+	ready atomic.Bool // the repository was read at least once
+}
+
+func newMetrics() *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		polls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gitrota_polls_total", Help: "Polls of the repository by result (success or error)."}, []string{"result"}),
+		lastPoll: gauge("gitrota_last_poll_success_timestamp_seconds", "When the repository was last polled with success, in seconds since 1970."),
+		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gitrota_step_duration_seconds", Help: "How long the steps of rotations took, by step and result (done or again).",
+			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300},
+		}, []string{"step", "result"}),
+		ended:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gitrota_requests_ended", Help: "Requests that this process has brought to an end, by phase."}, []string{"phase"}),
+		running:  gauge("gitrota_rotations_running", "Databases that a rotation runs for."),
+		waiting:  gauge("gitrota_requests_unfinished", "Requests that have not ended."),
+		unsaved:  gauge("gitrota_statuses_unsaved", "Statuses that are not in Git yet."),
+		problems: gauge("gitrota_manifest_problems", "Problems in manifests that belong to no request."),
+	}
+	m.registry.MustRegister(m.polls, m.lastPoll, m.steps, m.ended, m.running, m.waiting, m.unsaved, m.problems,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observePoll(err error) {
+	if err != nil {
+		m.polls.WithLabelValues("error").Inc()
+		return
+	}
+	m.polls.WithLabelValues("success").Inc()
+	m.lastPoll.SetToCurrentTime()
+	m.ready.Store(true)
+}
+
+func (m *metrics) observeStep(step string, took time.Duration, err error) {
+	result := "done"
+	if err != nil {
+		result = "again"
+	}
+	m.steps.WithLabelValues(step, result).Observe(took.Seconds())
+}
+
+func (m *metrics) observeState(s reconcile.State) {
+	m.running.Set(float64(s.Running))
+	m.waiting.Set(float64(s.Waiting))
+	m.unsaved.Set(float64(s.Unsaved))
+	m.problems.Set(float64(s.Problems))
+	for phase, n := range s.Ended {
+		m.ended.WithLabelValues(string(phase)).Set(float64(n))
+	}
+}

@@ -1,0 +1,35 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+)
+
+// check finds what is wrong with options before anything is opened. Its texts name the flags.
+func check(o Options) error {
+	if o.Repo == "" {
+		return errors.New("--repo is missing: the URL of the repository with the rotation requests")
+	}
+	if o.Cluster == nil {
+		return errors.New("there is no cluster to work on")
+	}
+	if o.Interval < time.Second {
+		return fmt.Errorf("--interval %s is too short: the forge would not like it; use 1s or more", o.Interval)
+	}
+	for flag, folder := range map[string]string{"--path": o.Path, "--status-path": o.StatusPath} {
+		if path.IsAbs(folder) || path.Clean(folder) != folder || folder == "." || strings.HasPrefix(folder, "..") {
+			return fmt.Errorf("%s %q is not a folder inside the repository: use a plain relative path such as rotations/production", flag, folder)
+		}
+	}
+	if within(o.Path, o.StatusPath) || within(o.StatusPath, o.Path) {
+		return fmt.Errorf("--path %q and --status-path %q overlap: what gitrota writes must not be what it reads", o.Path, o.StatusPath)
+	}
+	return nil
+}
+
+func within(folder, other string) bool {
+	return folder == other || strings.HasPrefix(folder, other+"/")
+}

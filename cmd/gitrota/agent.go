@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/gitrota/gitrota/agent"
+	"github.com/gitrota/gitrota/gitsource"
+)
+
+func newAgent() *cobra.Command {
+	var options agent.Options
+	var author gitsource.Person
+	var kubeconfig, format string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "agent --repo URL [flags]",
+		Short: "Poll a repository and serve its rotation requests",
+		Long: `Poll a repository and serve its rotation requests.
+
+In a cluster, the agent works as its ServiceAccount; elsewhere, as the kubeconfig
+says. The folders of --git-auth and --sops-keys are mounted Secrets with the keys
+that Flux uses: username and password, or bearerToken, or identity, password and
+known_hosts for SSH, and ca.crt; one or more *.agekey for SOPS.
+
+SIGTERM ends the agent, also in the middle of a rotation; the next start goes on.`,
+		Example: `  # Watch the folder rotations of a repository
+  gitrota agent --repo https://git.example.com/dba/rotations.git --git-auth /etc/gitrota/git --sops-keys /etc/gitrota/sops
+
+  # Serve what is there and exit: 0 if all requests ended well, 1 if not
+  gitrota agent --repo ssh://git@git.example.com/dba/rotations.git --git-auth /etc/gitrota/git --once`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if options.Repo == "" {
+				return usageError{cmd.CommandPath(), fmt.Errorf("--repo is missing: the URL of the repository with the rotation requests")}
+			}
+			log, err := newLog(format, verbose)
+			if err != nil {
+				return usageError{cmd.CommandPath(), err}
+			}
+			klog.SetSlogLogger(log)
+			options.Log, options.Author = log, author
+			rules := clientcmd.NewDefaultClientConfigLoadingRules()
+			rules.ExplicitPath = kubeconfig
+			options.Cluster, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+			if err != nil {
+				return fmt.Errorf("no cluster to work on: %w; give --kubeconfig FILE, or run in a cluster", err)
+			}
+			a, err := agent.New(options)
+			if err != nil {
+				return err
+			}
+			if a.Addr() != "" {
+				log.Info("listening", "address", a.Addr())
+			}
+			return a.Run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&options.Repo, "repo", "", "URL of the repository: https://, ssh:// or git@host:path (required)")
+	flags.StringVar(&options.Branch, "branch", "main", "branch to watch and to write statuses to")
+	flags.StringVar(&options.Path, "path", "rotations", "folder with the manifests")
+	flags.StringVar(&options.StatusPath, "status-path", "rotation-status", "folder for the statuses, which nothing else may write")
+	flags.DurationVar(&options.Interval, "interval", agent.DefaultInterval, "time between two polls, such as 30s or 5m")
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount in a cluster)")
+	flags.StringVar(&options.GitAuth, "git-auth", "", "folder with the credentials for the repository")
+	flags.StringVar(&options.SOPSKeys, "sops-keys", "", "folder with the age keys for SOPS-encrypted Secrets (*.agekey)")
+	flags.BoolVar(&options.Once, "once", false, "exit when nothing is left to do: 0 if every request ended well, 1 if not")
+	flags.StringVar(&options.Listen, "listen", "", "address for /healthz, /readyz and /metrics, such as :8080 (default: none)")
+	flags.StringVar(&author.Name, "author-name", "gitrota", "author of the status commits")
+	flags.StringVar(&author.Email, "author-email", "gitrota@localhost", "e-mail address of the author")
+	flags.StringVar(&format, "log-format", "text", "format of the log on standard error: text or json")
+	flags.BoolVar(&verbose, "verbose", false, "log details, too")
+	return cmd
+}
+
+func newLog(format string, verbose bool) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if verbose {
+		options.Level = slog.LevelDebug
+	}
+	// Times without zone names sort; three digits of a second tell the steps of a quick rotation apart.
+	options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			a.Value = slog.StringValue(a.Value.Time().UTC().Format("2006-01-02T15:04:05.000Z"))
+		}
+		if d, ok := a.Value.Any().(time.Duration); ok {
+			a.Value = slog.StringValue(d.String())
+		}
+		return a
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: use text or json", format)
+}

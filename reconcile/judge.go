@@ -1,0 +1,107 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/gitsource/manifest"
+)
+
+// judge compares the requests of the manifests with the statuses: it refuses those that are wrong, and notes changes to
+// those that have ended. The caller holds the lock.
+func (c *Controller) judge(blobs map[string]string) {
+	now := c.Engine.Clock.Now()
+	written := map[string]bool{}
+	for _, r := range c.set.Requests {
+		request := requestOf(r, c.origins[blobs[r.Path]])
+		written[request.Key()] = true
+		old, known := c.statuses[request.Key()]
+		bound := known && old.Request.ID != "" && old.Phase.Finished()
+		switch {
+		case bound && len(r.Problems) > 0:
+			c.note(old, r.Problems[0].Reason, manifestMessage(r.Problems), now)
+		case bound && old.Request.ID != request.ID:
+			c.note(old, ReasonImmutable, request.Source.locate("the spec differs from the one that was served, and a request is immutable; nothing was done; to rotate again add a request with another name"), now)
+		case bound:
+			// Served: whatever file it is in now, it is the same request.
+		case known && old.Phase == PhaseProgressing && (old.Request.ID != request.ID || len(r.Problems) > 0):
+			// It runs on as it was taken up.
+		case len(r.Problems) > 0:
+			c.deny(old, request, r.Problems, now)
+		case !known || old.Request.ID != request.ID:
+			c.statuses[request.Key()] = Status{Request: request}
+		default:
+			old.Request = request
+			c.statuses[request.Key()] = old
+		}
+	}
+	for key, s := range c.statuses {
+		if !written[key] && s.Request.ID != "" && (s.Phase == PhasePending || s.Phase == "") {
+			withdrawn := s.clone()
+			withdrawn.Phase = PhaseSkipped
+			skipped := condition(TypeSkipped, "the manifest was removed before the request began")
+			skipped.Reason = ReasonWithdrawn
+			withdrawn.set(skipped, now)
+			c.update(withdrawn)
+		}
+	}
+}
+
+// deny gives a manifest that cannot be read as a request its status. It is bound to no rotation id: a mended manifest
+// is a request that has not run.
+func (c *Controller) deny(old Status, request Request, problems []manifest.Problem, now time.Time) {
+	request.ID = ""
+	status := Status{Request: request, Phase: PhaseDenied}
+	denied := condition(TypeDenied, manifestMessage(problems))
+	denied.Reason = problems[0].Reason
+	status.set(denied, now)
+	if old.Phase == PhaseDenied && len(old.Conditions) == 1 && old.Conditions[0].Message == denied.Message {
+		return
+	}
+	c.update(status)
+}
+
+// note adds to an ended request what has become of its manifest. Its phase stays.
+func (c *Controller) note(old Status, reason, message string, now time.Time) {
+	s := old.clone()
+	if s.set(Condition{Type: TypeRequestChanged, Status: "True", Reason: reason, Message: message}, now) {
+		c.update(s)
+	}
+}
+
+// requestOf takes a request out of its manifest.
+func requestOf(r *manifest.Request, origin gitsource.Commit) Request {
+	request := Request{
+		Namespace: r.Namespace, Name: r.Name, ID: r.ID,
+		Database: r.Spec.DatabaseRef.Name, Always: r.Spec.Apply == manifest.ApplyAlways, MaxRetries: r.Spec.MaxRetries,
+		Manifest: r.Raw,
+		Source: Source{
+			Commit: origin.Hash, Time: origin.Time.UTC(), Path: r.Path, Line: r.Line,
+		},
+	}
+	if origin.Author.Name != "" {
+		request.Source.Author = fmt.Sprintf("%s <%s>", origin.Author.Name, origin.Author.Email)
+	}
+	if r.Spec.Timeout != nil {
+		request.Timeout = *r.Spec.Timeout
+	}
+	if r.Spec.Authentication != nil {
+		request.SecretRef = r.Spec.Authentication.SecretRef.Name
+	}
+	return request
+}
+
+// manifestMessage lists the problems of a manifest, each with its place and what to do.
+func manifestMessage(problems []manifest.Problem) string {
+	var lines []string
+	for _, p := range problems {
+		line := p.Where() + ": " + p.Message
+		if p.Hint != "" {
+			line += "; " + p.Hint
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
