@@ -26,7 +26,11 @@ func convert(v any, to tds.Type, style int) (any, error) {
 		n, err := toInteger(v, 8)
 		return n != 0, err
 	case tds.NVarChar:
-		return truncate(toText(v, style), to.Size), nil
+		text := toText(v, style)
+		if len(text) > tds.MaxMessage {
+			return nil, tooLarge()
+		}
+		return truncate(text, to.Size), nil
 	case tds.VarBinary:
 		return toBinary(v, to.Size, style)
 	case tds.DateTime, tds.DateTime2:
@@ -142,6 +146,11 @@ func toTime(v any) (any, error) {
 		return nil, tsql.Errorf(241, 16, "Conversion failed when converting date and/or time from character string.")
 	}
 	return nil, cannotConvert(v, "datetime")
+}
+
+// tooLarge keeps a batch from doubling a text until memory is exhausted.
+func tooLarge() error {
+	return tsql.Errorf(7119, 16, "Attempting to grow LOB beyond maximum allowed size of %d bytes.", tds.MaxMessage)
 }
 
 func cannotConvert(v any, to string) error {

@@ -91,8 +91,8 @@ func pwdCompare(_ *execution, arguments []any) (any, error) {
 func now(e *execution, _ []any) (any, error) { return e.server.now().UTC(), nil }
 
 func productVersion(e *execution, _ []any) (any, error) {
-	return fmt.Sprintf("Microsoft SQL Server 2022 (RTM) - %s (X64) \n\tCopyright (C) 2022 Microsoft Corporation\n\tDeveloper Edition (64-bit) on Linux (stand-in) <X64>",
-		e.server.options.Version), nil
+	year := map[byte]int{13: 2016, 14: 2017, 15: 2019, 16: 2022, 17: 2025}[e.server.version[0]]
+	return fmt.Sprintf("Microsoft SQL Server %d (RTM) - %s (X64) \n\tDeveloper Edition (64-bit) on Linux (gitrota's stand-in)", year, e.server.options.Version), nil
 }
 
 func microsoftVersion(e *execution, _ []any) (any, error) {
@@ -141,6 +141,9 @@ func replace(_ *execution, arguments []any) (any, error) {
 	}
 	if texts[1] == "" {
 		return texts[0], nil
+	}
+	if len(texts[0])+strings.Count(texts[0], texts[1])*len(texts[2]) > tds.MaxMessage {
+		return nil, tooLarge()
 	}
 	return strings.ReplaceAll(texts[0], texts[1], texts[2]), nil
 }

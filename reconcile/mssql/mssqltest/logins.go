@@ -31,16 +31,17 @@ func (e *execution) alterLogin(s tsql.AlterLogin) error {
 // mayAlter reports whether the session's login may do to l what s says.
 func (e *execution) mayAlter(self, l *login, s tsql.AlterLogin) bool {
 	secret := s.Options.Password
-	if secret != nil && secret.Old != nil {
-		// Whoever knows a password may change it, if it is their own or they may alter logins.
-		if !l.Hash.matches(*secret.Old) {
-			return false
-		}
-		alone := s.Rename == nil && s.Options.CheckPolicy == nil && s.Options.CheckExpiration == nil && s.Options.DefaultDatabase == nil
-		return self == l && alone || self.may("ALTER ANY LOGIN")
+	known := secret != nil && secret.Old != nil
+	if known && !l.Hash.matches(*secret.Old) {
+		return false
 	}
-	if secret != nil && l.controlsServer() {
-		return self.controlsServer() // else whoever alters logins could become sysadmin
+	// Everybody may change their own password, if they know it, and their own default database; nothing else.
+	modest := s.Enable == nil && s.Rename == nil && s.Options.CheckPolicy == nil && s.Options.CheckExpiration == nil
+	if self == l && modest && (secret == nil || known) {
+		return true
+	}
+	if secret != nil && !known && l.controlsServer() {
+		return self.controlsServer() // else whoever may alter logins could become sysadmin
 	}
 	return self.may("ALTER ANY LOGIN")
 }
@@ -101,50 +102,56 @@ func (e *execution) setChecks(l *login, o tsql.LoginOptions) error {
 
 func isOff(option *bool) bool { return option != nil && !*option }
 
-// setPassword changes the password of l. History and age bind only those who give their old password.
+// setPassword changes the password of l.
 func (e *execution) setPassword(c *change, l *login, s tsql.Secret) error {
-	var hash passwordHash
-	if s.Hash != nil {
-		if hash = s.Hash; !hash.valid() {
-			return tsql.Errorf(15021, 16, "Invalid value given for parameter PASSWORD. Specify a valid parameter value.")
-		}
-		if l.CheckPolicy {
-			return e.server.policy.notComplex() // nobody can tell from a hash
-		}
-	} else {
-		if units(s.Text) > maxPasswordLength {
-			return tsql.Errorf(15156, 16, "The password that you specified is too long. The password should have no more than %d characters.", maxPasswordLength)
-		}
-		if l.CheckPolicy {
-			if err := e.server.policy.check(l.Name, s.Text); err != nil {
-				return err
-			}
-			if s.Old != nil {
-				if err := e.server.policy.checkChange(l, s.Text, e.server.now()); err != nil {
-					return err
-				}
-			}
-		}
-		hash = newHash(s.Text)
+	hash, err := e.acceptable(l, s)
+	if err != nil {
+		return err
 	}
-	if e.server.master.badPasswords(l.ID).locked() && !s.Unlock {
-		// A new password alone leaves the lock where it is.
-		if s.Old != nil {
-			return tsql.Errorf(15113, 16, "Too many failed login attempts. This account has been temporarily locked as a precaution against password guessing. A system administrator can unlock this login with the UNLOCK clause of ALTER LOGIN.")
-		}
+	if s.Old != nil && e.server.master.badPasswords(l.ID).locked() {
+		return tsql.Errorf(15113, 16, "Too many failed login attempts. This account has been temporarily locked as a precaution against password guessing. A system administrator can unlock this login with the UNLOCK clause of ALTER LOGIN.")
 	}
-	if s.Unlock {
+	if s.Unlock { // a new password alone leaves the lock where it is
 		if err := e.server.master.setBadPasswords(l.ID, attempts{}); err != nil {
 			return err
 		}
 	}
-	created := len(l.Hash) == 0
-	l.setPassword(hash, e.server.policy, e.server.now())
-	l.MustChange = s.MustChange
-	if !created {
+	if len(l.Hash) > 0 { // the login is not being created
 		c.committed = append(c.committed, e.server.passwordChanged(l.Name, e.login, fmt.Sprintf("spid%d", e.id)))
 	}
+	l.setPassword(hash, e.server.policy, e.server.now())
+	l.MustChange = s.MustChange
 	return nil
+}
+
+// acceptable returns the hash of a new password that l may have. History and age bind only those who give their old
+// password.
+func (e *execution) acceptable(l *login, s tsql.Secret) (passwordHash, error) {
+	policy := e.server.policy
+	if s.Hash != nil {
+		hash := passwordHash(s.Hash)
+		if !hash.valid() {
+			return nil, tsql.Errorf(15021, 16, "Invalid value given for parameter PASSWORD. Specify a valid parameter value.")
+		}
+		if l.CheckPolicy {
+			return nil, policy.notComplex() // nobody can tell from a hash
+		}
+		return hash, nil
+	}
+	if units(s.Text) > maxPasswordLength {
+		return nil, tsql.Errorf(15156, 16, "The password that you specified is too long. The password should have no more than %d characters.", maxPasswordLength)
+	}
+	if l.CheckPolicy {
+		if err := policy.check(l.Name, s.Text); err != nil {
+			return nil, err
+		}
+		if s.Old != nil {
+			if err := policy.checkChange(l, s.Text, e.server.now()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return newHash(s.Text), nil
 }
 
 func (e *execution) createLogin(s tsql.CreateLogin) error {

@@ -90,7 +90,7 @@ func (s *Server) logon(conn *tds.Conn, request tds.Login, from client) *session 
 	var answer tds.Response
 	answer.Database(session.database, "master")
 	answer.Notice(session.changedDatabase())
-	answer.LoginAck(s.version, request.Extensions)
+	answer.LoginAck(s.version, request)
 	answer.Environment(conn.SetPacketSize(request.PacketSize))
 	answer.Done(false)
 	answer.Finish()

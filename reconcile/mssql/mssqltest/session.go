@@ -97,7 +97,8 @@ func (s *session) run(raw net.Conn) {
 	requests := make(chan tds.Message)
 	s.server.running.Go(func() { s.read(requests) })
 	for m := range requests {
-		if s.handle(m) != nil {
+		if err := s.handle(m); err != nil {
+			s.server.options.Log.Debug("session ended", "session", s.id, "login", s.login, "err", err)
 			s.cancel()
 			return
 		}

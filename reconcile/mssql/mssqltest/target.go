@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -101,8 +102,13 @@ func (i *Instance) StandIn() *Server { return i.standIn }
 // in. Settings are those of the driver's URL, as "database=msdb".
 func (i *Instance) Open(t testing.TB, c credential.Credential, settings ...string) *sql.DB {
 	t.Helper()
-	dsn := fmt.Sprintf("sqlserver://%s?encrypt=true&disableretry=true&%s", net.JoinHostPort(i.Host, strconv.Itoa(i.Port)), strings.Join(settings, "&"))
-	config, err := msdsn.Parse(dsn)
+	query := url.Values{"encrypt": {"true"}, "disableretry": {"true"}, "dial timeout": {"10"}}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		query.Set(name, value)
+	}
+	dsn := url.URL{Scheme: "sqlserver", Host: net.JoinHostPort(i.Host, strconv.Itoa(i.Port)), RawQuery: query.Encode()}
+	config, err := msdsn.Parse(dsn.String())
 	if err != nil {
 		t.Fatal(err)
 	}

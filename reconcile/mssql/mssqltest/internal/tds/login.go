@@ -7,6 +7,7 @@ import (
 
 // A Login is what a LOGIN7 message says (2.2.6.4).
 type Login struct {
+	Version         uint32 // of TDS
 	PacketSize      uint32
 	ClientVersion   uint32
 	ProcessID       uint32
@@ -41,6 +42,7 @@ func ParseLogin(data []byte) (Login, error) {
 		return Login{}, errLogin
 	}
 	l := Login{
+		Version:        binary.LittleEndian.Uint32(data[4:]),
 		PacketSize:     binary.LittleEndian.Uint32(data[8:]),
 		ClientVersion:  binary.LittleEndian.Uint32(data[12:]),
 		ProcessID:      binary.LittleEndian.Uint32(data[16:]),

@@ -40,6 +40,12 @@ const (
 	envReset      = 18
 )
 
+// The versions of TDS.
+const (
+	version74 = 0x74000004
+	version80 = 0x08000000
+)
+
 const curCmdSelect = 0xC1
 
 // A Notice is an error or an informational message.
@@ -106,14 +112,19 @@ func (r *Response) Notice(n Notice) {
 	})
 }
 
-// LoginAck accepts a login on behalf of SQL Server of the given version.
-func (r *Response) LoginAck(version [4]byte, extensions bool) {
+// LoginAck accepts a login on behalf of SQL Server of the given version, in the client's version of TDS if it is one
+// that is spoken here.
+func (r *Response) LoginAck(version [4]byte, login Login) {
 	r.sized(tokenLoginAck, func() {
-		r.data = append(r.data, 1, 0x74, 0, 0, 4)
+		spoken := min(login.Version, version74)
+		if login.Version == version80 {
+			spoken = version80
+		}
+		r.data = binary.BigEndian.AppendUint32(append(r.data, 1), spoken)
 		r.shortText("Microsoft SQL Server")
 		r.data = append(r.data, version[:]...)
 	})
-	if extensions {
+	if login.Extensions {
 		r.data = append(r.data, tokenFeatureExt, featureEnd)
 	}
 }
