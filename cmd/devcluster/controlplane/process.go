@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,16 +26,16 @@ type process struct {
 
 // forks takes the children to start. The kernel sends a child its death signal when the *thread* that started it ends,
 // so one goroutine that never ends, on a thread that is only its own, starts them all.
-var forks = make(chan func())
-
-func init() {
+var forks = sync.OnceValue(func() chan<- func() {
+	forks := make(chan func())
 	go func() {
 		runtime.LockOSThread()
 		for fork := range forks {
 			fork()
 		}
 	}()
-}
+	return forks
+})
 
 // startProcess runs a command of which all output goes to logDir/<name>.log.
 func startProcess(name, logDir string, command []string) (*process, error) {
@@ -53,7 +54,7 @@ func startProcess(name, logDir string, command []string) (*process, error) {
 	}
 	p := &process{name: name, logFile: logFile, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
-	forks <- func() { started <- cmd.Start() }
+	forks() <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}

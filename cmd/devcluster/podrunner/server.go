@@ -3,7 +3,6 @@ package podrunner
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -66,7 +65,6 @@ func (r *Runner) startServer(ctx context.Context, pod *corev1.Pod, container *co
 		ServerName:  pod.Name,
 		Certificate: certificate,
 		Faults:      faults,
-		Log:         r.log.With("pod", pod.Namespace+"/"+pod.Name),
 	}
 	for {
 		options.Addr = serverAddress(in.address)
@@ -100,13 +98,13 @@ func applyFaults(pod *corev1.Pod, in *instance) error {
 }
 
 func faultsOf(pod *corev1.Pod) (mssqltest.Faults, error) {
-	var faults mssqltest.Faults
 	text := pod.Annotations[kubedb.FaultsAnnotation]
 	if text == "" {
-		return faults, nil
+		return mssqltest.Faults{}, nil
 	}
-	if err := json.Unmarshal([]byte(text), &faults); err != nil {
-		return faults, fmt.Errorf("annotation %s of pod %s is not the JSON of mssqltest.Faults: %w", kubedb.FaultsAnnotation, pod.Name, err)
+	faults, err := mssqltest.ParseFaults(text)
+	if err != nil {
+		return faults, fmt.Errorf("annotation %s: %w", kubedb.FaultsAnnotation, err)
 	}
 	return faults, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,7 +22,7 @@ const (
 )
 
 // Sync brings one object to where it should be. It wants to be run again after the given time, zero being not before
-// something happens to the object. An error is logged, and retried.
+// something happens to the object. An error is retried, and logged when it is another one than the last time.
 type Sync func(ctx context.Context, key types.NamespacedName) (again time.Duration, err error)
 
 // Queue runs a Sync for the keys that were added. It never runs it twice at a time for one key.
@@ -30,6 +31,7 @@ type Queue struct {
 	sync  Sync
 	log   *slog.Logger
 	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	said  sync.Map // by key: the text of the error that was logged last
 }
 
 // NewQueue returns a queue. The name says in the log whose it is.
@@ -89,16 +91,25 @@ func (q *Queue) next(ctx context.Context) bool {
 	defer q.queue.Done(key)
 	again, err := q.sync(ctx, key)
 	switch {
-	case ctx.Err() != nil: // what failed, failed because of that
+	case ctx.Err() != nil, // what failed, failed because of that
+		errors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // soon there is nothing left to be done
 	case err != nil:
-		if !errors.IsConflict(err) { // somebody else was quicker, as is usual among controllers
-			q.log.Warn("cannot "+q.name, "object", key.String(), "error", err)
-		}
+		q.complain(key, err)
 		q.queue.AddRateLimited(key)
 		return true
 	case again > 0:
 		q.queue.AddAfter(key, again)
 	}
+	q.said.Delete(key)
 	q.queue.Forget(key)
 	return true
+}
+
+// complain logs an error once, and not at all that somebody else was quicker, as is usual among controllers.
+func (q *Queue) complain(key types.NamespacedName, err error) {
+	if last, _ := q.said.Load(key); last == err.Error() || errors.IsConflict(err) {
+		return
+	}
+	q.said.Store(key, err.Error())
+	q.log.Warn("cannot "+q.name, "object", key.String(), "error", err)
 }
