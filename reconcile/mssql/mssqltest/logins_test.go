@@ -24,7 +24,7 @@ func number(err error) int32 {
 	return 0
 }
 
-func exec(t *testing.T, db *sql.DB, statement string) {
+func execute(t *testing.T, db *sql.DB, statement string) {
 	t.Helper()
 	_, err := db.Exec(statement)
 	require.NoError(t, err, statement)
@@ -58,7 +58,7 @@ func TestChangingAPassword(t *testing.T) {
 
 	t.Run("an administrator sets it without knowing the old one", func(t *testing.T) {
 		old := server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
-		exec(t, admin, "ALTER LOGIN [orders] WITH PASSWORD = N'New-Password-2'")
+		execute(t, admin, "ALTER LOGIN [orders] WITH PASSWORD = N'New-Password-2'")
 		require.NoError(t, logsIn(t, server, "orders", "New-Password-2"))
 		require.EqualValues(t, 18456, number(server.Open(t, old).Ping()))
 	})
@@ -66,7 +66,7 @@ func TestChangingAPassword(t *testing.T) {
 		session := server.Open(t, server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{}))
 		session.SetMaxOpenConns(1)
 		require.NoError(t, session.Ping())
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'; ALTER LOGIN orders DISABLE")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'; ALTER LOGIN orders DISABLE")
 		require.Equal(t, "orders", query[string](t, session, "SELECT SUSER_SNAME()"))
 	})
 	t.Run("a login changes its own, if it knows the old one", func(t *testing.T) {
@@ -74,16 +74,16 @@ func TestChangingAPassword(t *testing.T) {
 		refused(t, session, 15151, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
 		refused(t, session, 15151, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'wrong'")
 		refused(t, session, 15151, "ALTER LOGIN sa WITH PASSWORD = N'New-Password-2'")
-		exec(t, session, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'Old-Password-1'")
+		execute(t, session, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'Old-Password-1'")
 		require.NoError(t, logsIn(t, server, "orders", "New-Password-2"))
 	})
 	t.Run("who may alter logins may not become an administrator by it", func(t *testing.T) {
 		server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 		server.CreateLogin(t, "chief", password("Old-Password-1"), mssqltest.LoginOptions{Roles: []string{"sysadmin"}})
 		rotator := server.Open(t, server.CreateLogin(t, "rotator", password("Old-Password-1"), mssqltest.LoginOptions{Permissions: []string{"ALTER ANY LOGIN"}}))
-		exec(t, rotator, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
+		execute(t, rotator, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
 		refused(t, rotator, 15151, "ALTER LOGIN chief WITH PASSWORD = N'New-Password-2'")
-		exec(t, rotator, "ALTER LOGIN chief WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'Old-Password-1'")
+		execute(t, rotator, "ALTER LOGIN chief WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'Old-Password-1'")
 		refused(t, rotator, 15151, "ALTER SERVER ROLE sysadmin ADD MEMBER rotator")
 	})
 	t.Run("a login that is not there is as one that may not be altered", func(t *testing.T) {
@@ -99,15 +99,15 @@ func TestChangingAPassword(t *testing.T) {
 	t.Run("a password of 128 characters is the longest", func(t *testing.T) {
 		server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 		longest := "Aa1-" + strings.Repeat("x", 124)
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'"+longest+"'")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'"+longest+"'")
 		require.NoError(t, logsIn(t, server, "orders", longest))
 		refused(t, admin, 15156, "ALTER LOGIN orders WITH PASSWORD = N'"+longest+"x'")
 	})
 	t.Run("a string without N loses what the code page does not have", func(t *testing.T) {
 		server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = 'Пароль-Aa1'")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = 'Пароль-Aa1'")
 		require.NoError(t, logsIn(t, server, "orders", "??????-Aa1"))
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Пароль-Aa1'")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Пароль-Aa1'")
 		require.NoError(t, logsIn(t, server, "orders", "Пароль-Aa1"))
 	})
 }
@@ -124,9 +124,9 @@ func TestPasswordPolicy(t *testing.T) {
 		require.NoError(t, logsIn(t, server, "orders", "Old-Password-1"))
 	})
 	t.Run("unless the policy is off", func(t *testing.T) {
-		exec(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF, PASSWORD = N'simple'")
+		execute(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF, PASSWORD = N'simple'")
 		require.NoError(t, logsIn(t, server, "orders", "simple"))
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Old-Password-1', CHECK_POLICY = ON")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Old-Password-1', CHECK_POLICY = ON")
 	})
 	t.Run("options that contradict each other are refused", func(t *testing.T) {
 		refused(t, admin, 15099, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2' MUST_CHANGE")
@@ -137,9 +137,9 @@ func TestPasswordPolicy(t *testing.T) {
 	t.Run("a hash of the password keeps it", func(t *testing.T) {
 		hash := query[string](t, admin, "SELECT CONVERT(nvarchar(200), password_hash, 1) FROM sys.sql_logins WHERE name = 'orders'")
 		require.Regexp(t, "^0x0200[0-9A-F]{136}$", hash)
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Another-Password-3'")
-		exec(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF")
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = "+hash+" HASHED")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Another-Password-3'")
+		execute(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = "+hash+" HASHED")
 		require.NoError(t, logsIn(t, server, "orders", "Old-Password-1"))
 		refused(t, admin, 15021, "ALTER LOGIN orders WITH PASSWORD = 0x2131214A212F HASHED")
 	})
@@ -155,8 +155,8 @@ func TestPasswordHistoryAndAgeBindTheOwnerAlone(t *testing.T) {
 	refused(t, owner, 15114, "ALTER LOGIN orders WITH PASSWORD = N'Password-2' OLD_PASSWORD = N'Password-1'")
 	clock.advance(day)
 	refused(t, owner, 15115, "ALTER LOGIN orders WITH PASSWORD = N'Password-1' OLD_PASSWORD = N'Password-1'")
-	exec(t, owner, "ALTER LOGIN orders WITH PASSWORD = N'Password-2' OLD_PASSWORD = N'Password-1'")
-	exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Password-1'")
+	execute(t, owner, "ALTER LOGIN orders WITH PASSWORD = N'Password-2' OLD_PASSWORD = N'Password-1'")
+	execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'Password-1'")
 	require.NoError(t, logsIn(t, target, "orders", "Password-1"))
 }
 
@@ -176,7 +176,7 @@ func TestAlterLoginInsideATransaction(t *testing.T) {
 	t.Run("is undone when the connection goes back to its pool", func(t *testing.T) {
 		one := server.Open(t, server.Admin)
 		one.SetMaxOpenConns(1)
-		exec(t, one, "BEGIN TRAN; ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
+		execute(t, one, "BEGIN TRAN; ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
 		require.Equal(t, 0, query[int](t, one, "SELECT @@TRANCOUNT"))
 		require.NoError(t, logsIn(t, server, "orders", "Old-Password-1"))
 	})
@@ -210,7 +210,7 @@ func TestLoginsComeAndGo(t *testing.T) {
 		id := query[int](t, session, "SELECT @@SPID")
 		refused(t, admin, 15434, "DROP LOGIN orders")
 		refused(t, session, 6102, "KILL 1")
-		exec(t, admin, "KILL "+query[string](t, admin, "SELECT CAST(session_id AS nvarchar(10)) FROM sys.dm_exec_sessions WHERE login_name = @p1 AND session_id = @p2", "orders", id))
+		execute(t, admin, "KILL "+query[string](t, admin, "SELECT CAST(session_id AS nvarchar(10)) FROM sys.dm_exec_sessions WHERE login_name = @p1 AND session_id = @p2", "orders", id))
 		_, err := session.Exec("SELECT 1")
 		require.Error(t, err)
 	})

@@ -26,10 +26,10 @@ func TestLogon(t *testing.T) {
 	})
 	t.Run("a disabled login is told so if it knows its password", func(t *testing.T) {
 		server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
-		exec(t, admin, "ALTER LOGIN orders DISABLE")
+		execute(t, admin, "ALTER LOGIN orders DISABLE")
 		require.EqualValues(t, 18470, number(logsIn(t, server, "orders", "Old-Password-1")))
 		require.EqualValues(t, 18456, number(logsIn(t, server, "orders", "wrong")))
-		exec(t, admin, "ALTER LOGIN orders ENABLE")
+		execute(t, admin, "ALTER LOGIN orders ENABLE")
 		require.NoError(t, logsIn(t, server, "orders", "Old-Password-1"))
 	})
 	t.Run("a password that must be changed is changed while logging in", func(t *testing.T) {
@@ -63,17 +63,17 @@ func TestLockout(t *testing.T) {
 		require.Equal(t, 2, query[int](t, admin, "SELECT LOGINPROPERTY('orders', 'BadPasswordCount')"))
 	})
 	t.Run("a new password alone does not unlock", func(t *testing.T) {
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
 		require.EqualValues(t, 18486, number(logsIn(t, target, "orders", "New-Password-2")))
 		refused(t, admin, 15113, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-3' OLD_PASSWORD = N'New-Password-2'")
 	})
 	t.Run("UNLOCK does", func(t *testing.T) {
-		exec(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-3' UNLOCK")
+		execute(t, admin, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-3' UNLOCK")
 		require.NoError(t, logsIn(t, target, "orders", "New-Password-3"))
 	})
 	t.Run("so does turning the policy off", func(t *testing.T) {
 		locked("orders")
-		exec(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF")
+		execute(t, admin, "ALTER LOGIN orders WITH CHECK_POLICY = OFF")
 		require.NoError(t, logsIn(t, target, "orders", "New-Password-3"))
 	})
 	t.Run("a login without the policy is never locked", func(t *testing.T) {
