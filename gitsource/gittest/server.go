@@ -131,25 +131,28 @@ func (s *Server) CA() []byte {
 }
 
 // AuthDir writes what a client needs into a new folder, laid out like a mounted Secret: username, password,
-// bearerToken and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder.
+// bearerToken and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder, "" when nothing is
+// needed.
 func (s *Server) AuthDir(overSSH bool) string {
+	values := map[string]string{}
+	switch {
+	case overSSH:
+		values["identity"], values["known_hosts"] = string(s.ssh.identity), s.KnownHosts()
+	case s.opts.BearerToken != "":
+		values["bearerToken"] = s.opts.BearerToken
+	case s.opts.Username != "":
+		values["username"], values["password"] = s.opts.Username, s.opts.Password
+	}
+	if s.opts.TLS && !overSSH {
+		values["ca.crt"] = string(s.CA())
+	}
+	if len(values) == 0 {
+		return ""
+	}
 	dir, err := os.MkdirTemp(s.dir, ".auth-")
 	s.must(err)
-	write := func(key, value string) {
-		if value != "" {
-			s.must(os.WriteFile(filepath.Join(dir, key), []byte(value), 0o600))
-		}
-	}
-	if overSSH {
-		write("identity", string(s.ssh.identity))
-		write("known_hosts", s.KnownHosts())
-		return dir
-	}
-	write("username", s.opts.Username)
-	write("password", s.opts.Password)
-	write("bearerToken", s.opts.BearerToken)
-	if s.opts.TLS {
-		write("ca.crt", string(s.CA()))
+	for key, value := range values {
+		s.must(os.WriteFile(filepath.Join(dir, key), []byte(value), 0o600))
 	}
 	return dir
 }
