@@ -84,7 +84,7 @@ func (a Auth) check(to remote, allowPlainHTTP bool) error {
 	basic := a.Username != "" || (!a.Password.IsZero() && a.Identity.IsZero())
 	bearer := !a.BearerToken.IsZero()
 	switch {
-	case !a.Identity.IsZero():
+	case !a.Identity.IsZero() && a.Username == "" && !bearer:
 		return fmt.Errorf("the Git credentials hold an SSH identity, but %s is read over %s: "+
 			"give username and password or bearerToken, or an ssh:// URL", to, to.scheme)
 	case basic && bearer:

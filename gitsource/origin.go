@@ -34,7 +34,7 @@ func (r *Repository) Origins(ctx context.Context, rev string, paths ...string) (
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	for _, depth := range []int{10, 100, 1000, 0} {
-		history, err := r.clone(ctx, depth, false)
+		history, err := r.clone(ctx, depth, 0)
 		if err != nil {
 			return nil, r.failed(op, err)
 		}

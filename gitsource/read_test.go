@@ -1,6 +1,7 @@
 package gitsource_test
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -94,7 +95,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 	require.Len(t, problems, 5)
 	require.Empty(t, problems["rotations/ok.yaml"])
-	require.Contains(t, problems["rotations/big.yaml"], "2000 bytes")
+	require.Contains(t, problems["rotations/big.yaml"], "more than 1000 bytes")
 	require.Contains(t, problems["rotations/lfs.yaml"], "Git LFS")
 	require.Contains(t, problems["rotations/link.yaml"], "symbolic link")
 	require.Contains(t, problems["linked"], "symbolic link")
@@ -102,14 +103,31 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestACloneThatIsTooLargeIsRefused(t *testing.T) {
+func TestLargeRepositories(t *testing.T) {
 	server := gittest.NewServer(t, gittest.Options{})
 	repo := server.NewRepo("ops")
-	repo.Commit(map[string]string{"a": strings.Repeat("x", 1000)}, "first")
+	video := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(video)
+	repo.Commit(map[string]string{"video": string(video), "rotations/a.yaml": "a"}, "first")
 	o := options(t, server, repo, false)
-	o.MaxPackSize = 100
-	_, err := open(t, o).Snapshot(t.Context())
-	require.ErrorContains(t, err, "keep the rotations in a smaller one")
+	o.MaxFileSize, o.MaxPackSize = 1000, 100_000
+
+	t.Run("large files are not even sent", func(t *testing.T) {
+		r := open(t, o)
+		snapshot, err := r.Snapshot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []string{"rotations/a.yaml", "video"}, paths(snapshot))
+		require.Contains(t, snapshot.Files[1].Problem, "more than 1000 bytes")
+		_, err = r.Write(t.Context(), []string{statusDir}, write(map[string]string{"rotation-status/n": "n"}))
+		require.NoError(t, err)
+		require.Len(t, repo.Show("video"), len(video))
+		repo.Check()
+	})
+	t.Run("a server that sends them anyway is stopped before they fill the memory", func(t *testing.T) {
+		repo.Configure("uploadpack.allowFilter", "false")
+		_, err := open(t, o).Snapshot(t.Context())
+		require.ErrorContains(t, err, "keep the rotations in a smaller one")
+	})
 }
 
 func TestOrigin(t *testing.T) {

@@ -3,6 +3,7 @@ package gitsource
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -47,7 +48,7 @@ func (r *Repository) Snapshot(ctx context.Context, dirs ...string) (*Snapshot, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	copied, err := r.clone(ctx, 1, true)
+	copied, err := r.clone(ctx, 1, r.opts.MaxFileSize+1)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
@@ -112,12 +113,12 @@ func (r *Repository) readFile(from *clone, entry object.TreeEntry, name string) 
 		return file, nil
 	}
 	blob, err := object.GetBlob(from.objects, entry.Hash)
+	if from.filtered && errors.Is(err, plumbing.ErrObjectNotFound) || err == nil && blob.Size > r.opts.MaxFileSize {
+		file.Problem = fmt.Sprintf("it has more than %d bytes: split it", r.opts.MaxFileSize)
+		return file, nil
+	}
 	if err != nil {
 		return File{}, fmt.Errorf("reading the file %q: %w", name, err)
-	}
-	if blob.Size > r.opts.MaxFileSize {
-		file.Problem = fmt.Sprintf("it has %d bytes, and no more than %d are read: split it", blob.Size, r.opts.MaxFileSize)
-		return file, nil
 	}
 	content, err := contentOf(blob)
 	if err != nil {

@@ -95,15 +95,16 @@ func (r *Repository) tipIn(refs *packp.AdvRefs) (plumbing.Hash, error) {
 
 // clone is a fresh copy of the branch in memory.
 type clone struct {
-	head    plumbing.Hash
-	objects *memory.Storage
-	shallow []plumbing.Hash // commits whose parents were left out
+	head     plumbing.Hash
+	objects  *memory.Storage
+	shallow  []plumbing.Hash // commits whose parents were left out
+	filtered bool            // blobs may have been left out too
 }
 
-// clone fetches the branch with depth commits of history, 0 for all of it. Without blobs it fetches only commits and
-// trees where the server can do so. Every clone is a new one: a repository that was fetched with one depth and then
+// clone fetches the branch with depth commits of history, 0 for all of it, and leaves out blobs of without bytes and
+// more, where the server can do so. Every clone is a new one: a repository that was fetched with one depth and then
 // another can lose objects for good.
-func (r *Repository) clone(ctx context.Context, depth int, blobs bool) (*clone, error) {
+func (r *Repository) clone(ctx context.Context, depth int, without int64) (*clone, error) {
 	talk, refs, err := r.advertise(ctx, uploadPack)
 	if err != nil {
 		return nil, err
@@ -120,8 +121,9 @@ func (r *Repository) clone(ctx context.Context, depth int, blobs bool) (*clone, 
 	if depth > 0 && want(ask, refs, capability.Shallow) {
 		ask.Depth = packp.DepthCommits(depth)
 	}
-	if !blobs && want(ask, refs, capability.Filter) {
-		ask.Filter = packp.FilterBlobNone()
+	filtered := want(ask, refs, capability.Filter)
+	if filtered {
+		ask.Filter = packp.FilterBlobLimit(uint64(without), packp.BlobLimitPrefixNone)
 	}
 	var request bytes.Buffer
 	if err := encodeUpload(&request, ask); err != nil {
@@ -136,7 +138,7 @@ func (r *Repository) clone(ctx context.Context, depth int, blobs bool) (*clone, 
 	if err := got.Decode(io.NopCloser(answer)); err != nil {
 		return nil, ended(ctx, fmt.Errorf("reading the answer to a fetch: %w", err))
 	}
-	copied := &clone{head: head, objects: memory.NewStorage(), shallow: got.Shallows}
+	copied := &clone{head: head, objects: memory.NewStorage(), shallow: got.Shallows, filtered: filtered}
 	if err := packfile.UpdateObjectStorage(copied.objects, demux(ask.Capabilities, got, nil)); err != nil {
 		return nil, ended(ctx, fmt.Errorf("reading the pack of a fetch: %w", err))
 	}
@@ -267,7 +269,7 @@ type limited struct {
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.from.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, fmt.Errorf("the repository's tip is larger than %d MiB: keep the rotations in a smaller one", l.max>>20)
+		return 0, fmt.Errorf("the repository's tip is larger than %d bytes: keep the rotations in a smaller one", l.max)
 	}
 	return n, err
 }

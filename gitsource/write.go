@@ -47,12 +47,12 @@ const (
 // ended, or the remote could not be reached any more; calling Write again tells.
 func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snapshot) (*Change, error)) (*Snapshot, error) {
 	const op = "writing"
-	if len(dirs) == 0 {
-		return nil, errors.New("writing to the repository: no folder was named, so every path would be refused")
-	}
 	dirs, err := cleanDirs(dirs)
 	if err != nil {
 		return nil, err
+	}
+	if len(dirs) == 0 {
+		return nil, errors.New("writing to the repository: name a folder below its root, to keep everything else out of reach")
 	}
 	if r.opts.Author == (Person{}) {
 		return nil, errors.New("writing to the repository: Options.Author is not set")
@@ -118,7 +118,7 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, build func(*Sn
 func (r *Repository) base(ctx context.Context) (*clone, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	base, err := r.clone(ctx, 1, true)
+	base, err := r.clone(ctx, 1, r.opts.MaxFileSize+1)
 	if r.opts.CreateBranch && errors.Is(err, ErrBranchNotFound) {
 		return &clone{objects: memory.NewStorage()}, nil
 	}

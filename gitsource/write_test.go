@@ -115,8 +115,12 @@ func TestWritingWhereItMustNot(t *testing.T) {
 		})
 	}
 	t.Run("with no folder to write into, nothing is written", func(t *testing.T) {
-		_, err := r.Write(t.Context(), nil, write(map[string]string{"a": "x"}))
-		require.ErrorContains(t, err, "no folder was named")
+		for _, dirs := range [][]string{nil, {""}, {"/"}, {"rotation-status", "."}} {
+			_, err := r.Write(t.Context(), dirs, write(map[string]string{"a": "x"}))
+			require.ErrorContains(t, err, "name a folder below its root")
+		}
+		_, err := r.Write(t.Context(), []string{"../other"}, write(map[string]string{"a": "x"}))
+		require.ErrorContains(t, err, "outside the repository")
 	})
 	t.Run("an error of the builder is handed on and writes nothing", func(t *testing.T) {
 		boom := fmt.Errorf("boom")
