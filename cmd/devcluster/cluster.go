@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -25,14 +24,17 @@ import (
 func serve(ctx context.Context, dir, kubeconfig string, log *slog.Logger, ready func()) error {
 	klog.SetSlogLogger(log)
 	plane, err := controlplane.Start(ctx, dir, kubeconfig, log)
-	if ctx.Err() != nil {
-		return nil // told to end before it had begun
-	}
 	if err != nil {
 		return err
 	}
 	defer plane.Stop()
 
+	if err := kubedb.Install(ctx, plane.Config); err != nil {
+		return err
+	}
+	if err := plane.StartControllers(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	wait, err := startStandIns(ctx, plane.Config, dir, log)
 	if err != nil {
@@ -65,7 +67,7 @@ func startStandIns(ctx context.Context, config *rest.Config, dir string, log *sl
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(kubedb.Install(ctx, config), podrunner.Register(ctx, client)); err != nil {
+	if err := podrunner.Register(ctx, client); err != nil {
 		return nil, err
 	}
 	authority, err := pki.LoadAuthority(filepath.Join(dir, "pki"), "mssql-ca")

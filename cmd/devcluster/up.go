@@ -81,7 +81,11 @@ func run(dir, kubeconfig string, stopOnEOF, ephemeral bool) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	return serve(ctx, dir, kubeconfig, log, func() { fmt.Printf("ready kubeconfig=%s\n", kubeconfig) })
+	err = serve(ctx, dir, kubeconfig, log, func() { fmt.Printf("ready kubeconfig=%s\n", kubeconfig) })
+	if ctx.Err() != nil {
+		return nil // it was told to end; what else went wrong, went wrong because of that
+	}
+	return err
 }
 
 // lock makes the folder and holds it: two clusters on the same data would ruin it.

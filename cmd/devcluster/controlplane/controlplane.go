@@ -31,9 +31,15 @@ const loopback = "127.0.0.1"
 // startTimeout is how long one process may take until it answers: seconds on an idle machine, more on one that builds.
 const startTimeout = 2 * time.Minute
 
-// ControlPlane is a control plane that runs. Its methods may be called by several goroutines.
+// ControlPlane is a control plane that runs. Its methods may be called by several goroutines, but for those that start
+// something.
 type ControlPlane struct {
 	Config *rest.Config // of an administrator, without a limit on its rate: priority and fairness at the server suffice
+
+	dir        string
+	kubeconfig string
+	client     kubernetes.Interface
+	log        *slog.Logger
 
 	processes []*process // in the order of their start
 	died      chan error
@@ -41,9 +47,9 @@ type ControlPlane struct {
 	stopOnce  sync.Once
 }
 
-// Start starts a control plane on what is in dir, or anew where dir is empty, writes an administrator's kubeconfig to
-// the given file, and returns when the API server answers and the controllers work. When ctx ends before that, Start
-// ends what it started and returns an error; after that ctx has no meaning.
+// Start starts etcd and the API server on what is in dir, or anew where dir is empty, writes an administrator's
+// kubeconfig to the given file, and returns when the API server answers. When ctx ends before that, Start ends what it
+// started and returns an error; after that ctx has no meaning.
 func Start(ctx context.Context, dir, kubeconfig string, log *slog.Logger) (_ *ControlPlane, err error) {
 	for _, sub := range []string{"pki", "logs", "etcd"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
@@ -58,13 +64,12 @@ func Start(ctx context.Context, dir, kubeconfig string, log *slog.Logger) (_ *Co
 	if err := writeCredentials(dir, server, kubeconfig); err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{died: make(chan error, 3), stopping: make(chan struct{})}
+	c := &ControlPlane{dir: dir, kubeconfig: kubeconfig, log: log, died: make(chan error, 3), stopping: make(chan struct{})}
 	if c.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 		return nil, err
 	}
 	c.Config.QPS = -1
-	client, err := kubernetes.NewForConfig(c.Config)
-	if err != nil {
+	if c.client, err = kubernetes.NewForConfig(c.Config); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -72,28 +77,38 @@ func Start(ctx context.Context, dir, kubeconfig string, log *slog.Logger) (_ *Co
 			c.Stop()
 		}
 	}()
-	// The API server needs etcd before it does anything, and the controllers give up early without an API server.
-	for _, next := range []struct {
-		name    string
-		flags   []string
-		answers func(context.Context) error
-	}{
-		{"etcd", etcdFlags(dir, ports), func(ctx context.Context) error { return dial(ctx, ports.EtcdClient) }},
-		{"kube-apiserver", apiServerFlags(dir, ports), func(ctx context.Context) error { return apiServerReady(ctx, client) }},
-		{"kube-controller-manager", controllerFlags(dir, kubeconfig), func(ctx context.Context) error { return controllersWork(ctx, client) }},
-	} {
-		program := findProgram(next.name)
-		log.Info("starting "+next.name, "program", program.describe())
-		p, err := startProcess(next.name, filepath.Join(dir, "logs"), append(program.command, next.flags...))
-		if err != nil {
-			return nil, err
-		}
-		c.watch(p)
-		if err := p.waitFor(ctx, next.answers); err != nil {
-			return nil, err
-		}
+	// The API server does nothing before it has reached etcd, and asks again only after a second.
+	err = c.start(ctx, "etcd", etcdFlags(dir, ports), func(ctx context.Context) error { return dial(ctx, ports.EtcdClient) })
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	return c, c.start(ctx, "kube-apiserver", apiServerFlags(dir, ports), c.apiServerReady)
+}
+
+// StartControllers starts the controller manager and returns when it works. Whatever kinds the API server serves should
+// be there before: a kind that comes later is no concern of the garbage collector's for half a minute.
+func (c *ControlPlane) StartControllers(ctx context.Context) error {
+	return c.start(ctx, "kube-controller-manager", controllerFlags(c.dir, c.kubeconfig), c.controllersWork)
+}
+
+// start starts one of the programs and returns when it answers.
+func (c *ControlPlane) start(ctx context.Context, name string, flags []string, answers func(context.Context) error) error {
+	program := findProgram(name)
+	c.log.Info("starting "+name, "program", program.describe())
+	p, err := startProcess(name, filepath.Join(c.dir, "logs"), append(program.command, flags...))
+	if err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	go func() {
+		<-p.done
+		select {
+		case <-c.stopping:
+		default:
+			c.died <- p.err
+		}
+	}()
+	return p.waitFor(ctx, answers)
 }
 
 // Died gives the reason when one of the processes ended without having been asked to.
@@ -107,18 +122,6 @@ func (c *ControlPlane) Stop() {
 			c.processes[i].stop()
 		}
 	})
-}
-
-func (c *ControlPlane) watch(p *process) {
-	c.processes = append(c.processes, p)
-	go func() {
-		<-p.done
-		select {
-		case <-c.stopping:
-		default:
-			c.died <- p.err
-		}
-	}()
 }
 
 // waitFor asks until the process answers, and fails as soon as the process is gone or ctx has ended.
@@ -150,14 +153,14 @@ func dial(ctx context.Context, port int) error {
 	return conn.Close()
 }
 
-func apiServerReady(ctx context.Context, client kubernetes.Interface) error {
-	return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+func (c *ControlPlane) apiServerReady(ctx context.Context) error {
+	return c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }
 
-// controllersWork tells by something that only a controller does: every namespace gets a service account, without which
-// no pod may be created. The namespace is asked for first, since the API server makes it a moment after it is ready.
-func controllersWork(ctx context.Context, client kubernetes.Interface) error {
-	_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+// controllersWork tells by something that only a controller does: a namespace gets a service account, without which no
+// pod may be created in it.
+func (c *ControlPlane) controllersWork(ctx context.Context) error {
+	_, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 	if errors.IsNotFound(err) {
 		return fmt.Errorf("the service account of namespace default is not there yet: %w", err)
 	}

@@ -245,6 +245,43 @@ func TestAServiceAccountHasTheRightsItWasGiven(t *testing.T) {
 	require.ErrorContains(t, err, "forbidden")
 }
 
+func TestAPodThatCannotStartSaysWhyAndIsTriedAgain(t *testing.T) {
+	c := Start(t)
+	ns := c.Namespace(t)
+	c.Apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: plain, namespace: %s}
+spec:
+  containers:
+    - name: mssql
+      image: mcr.microsoft.com/mssql/server:2022-latest
+      env:
+        - {name: MSSQL_SA_PASSWORD, valueFrom: {secretKeyRef: {name: plain-auth, key: password}}}
+    - name: exporter
+      image: exporter
+`, ns))
+	waitingFor := func(reason string) {
+		Eventually(t, "the pod waits: "+reason, func(ctx context.Context) (bool, error) {
+			pod, err := c.Client.CoreV1().Pods(ns).Get(ctx, "plain", metav1.GetOptions{})
+			if err != nil || len(pod.Status.ContainerStatuses) == 0 || pod.Status.ContainerStatuses[0].State.Waiting == nil {
+				return false, err
+			}
+			waiting := pod.Status.ContainerStatuses[0].State.Waiting
+			if waiting.Reason != reason {
+				return false, errors.New(waiting.Message)
+			}
+			return true, nil
+		})
+	}
+	waitingFor("CreateContainerConfigError")
+	c.Kubectl(t, "create", "secret", "generic", "-n", ns, "plain-auth", "--type=kubernetes.io/basic-auth", "--from-literal=username=sa", "--from-literal=password=weak")
+	waitingFor("CrashLoopBackOff")
+	c.setPassword(t, ns, "plain-auth", "Str0ngEnough")
+	c.Kubectl(t, "wait", "-n", ns, "pod/plain", "--for=condition=Ready", "--timeout=30s")
+	require.NoError(t, logIn(t, c.pod(t, ns, "plain"), "Str0ngEnough"))
+}
+
 func TestADeletedDatabaseLeavesNothing(t *testing.T) {
 	c := Start(t)
 	ns := c.Namespace(t)
