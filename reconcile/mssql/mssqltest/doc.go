@@ -8,6 +8,10 @@
 // [Start] runs one. [Target] is for tests of what talks to SQL Server: it gives them a stand-in, or the real server
 // that the environment variable GITROTA_TEST_MSSQL names, so that the same test shows that both behave alike.
 //
+// It differs from SQL Server where that does not matter to a rotation, and knowingly: a locked login stays locked until
+// somebody unlocks it; a transaction that has written keeps every other writer waiting, and no reader; it has no
+// databases but in name; there is no MARS, and of stored procedures only sp_executesql, without output parameters.
+//
 // The parts: internal/tds turns bytes into requests and results into bytes; internal/tsql parses batches; here, a
 // [Server] accepts connections (connection.go: the handshake, logon.go: who may log in), each session executes its
 // requests one after the other (session.go, execute.go), reads system views (views.go, query.go) and changes logins

@@ -156,27 +156,31 @@ func (e *execution) all(statements []tsql.Statement) error {
 
 // statement runs one statement, with the fault that is meant for it.
 func (e *execution) statement(statement tsql.Statement) error {
-	fault := e.server.plan.statement(statement.Kind())
-	if !sleep(e.ctx, time.Duration(fault.Delay)) {
-		return e.interrupted()
-	}
-	if fault.Drop == DropBefore {
+	return e.faulty(e.ctx, statement.Kind(), func() error { return e.execute(statement) })
+}
+
+// faulty executes a statement of a kind, unless the fault that is meant for it keeps it from that.
+func (s *session) faulty(ctx context.Context, kind string, execute func() error) error {
+	fault := s.server.plan.statement(kind)
+	switch {
+	case !sleep(ctx, time.Duration(fault.Delay)):
+		return s.interrupted()
+	case fault.Drop == DropBefore:
 		return errDropped
-	}
-	if fault.Error != 0 {
+	case fault.Error != 0:
 		return forced(fault.Error)
 	}
-	err := e.execute(statement)
+	err := execute()
 	if fault.Drop == DropAfter {
 		return errDropped
 	}
 	return err
 }
 
-// interrupted ends an execution that its client has cancelled; the session goes on, unless it is ending too.
-func (e *execution) interrupted() error {
-	if e.session.ctx.Err() != nil {
-		return e.session.ctx.Err()
+// interrupted is the end of an execution that its client has cancelled; the session goes on, unless it is ending too.
+func (s *session) interrupted() error {
+	if s.ctx.Err() != nil {
+		return s.ctx.Err()
 	}
 	return tsql.Errorf(3621, 15, "The statement has been terminated.")
 }
@@ -224,8 +228,7 @@ func (e *execution) command(statement tsql.Statement) error {
 	case tsql.Use:
 		return e.useDatabase(s)
 	case tsql.Begin:
-		e.beginTransaction(e.answer)
-		return nil
+		return e.beginTransaction(e.answer)
 	case tsql.Commit:
 		return e.commitTransaction(e.answer)
 	case tsql.Rollback:

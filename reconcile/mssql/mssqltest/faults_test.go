@@ -39,6 +39,15 @@ func TestFaults(t *testing.T) {
 		require.NoError(t, logsIn(t, target, "orders", "New-Password-2"))
 		require.Equal(t, 1, server.PasswordChanges("orders"))
 	})
+	t.Run("the answer to a commit can be lost", func(t *testing.T) {
+		_, target := begin(t, mssqltest.Faults{Statements: []mssqltest.StatementFault{{Kind: "COMMIT", Drop: mssqltest.DropAfter, Times: 1}}})
+		tx, err := target.Open(t, target.Admin).Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec(change)
+		require.NoError(t, err)
+		require.Error(t, tx.Commit())
+		require.NoError(t, logsIn(t, target, "orders", "New-Password-2"))
+	})
 	t.Run("a fault can wait for the second statement of its kind", func(t *testing.T) {
 		_, target := begin(t, mssqltest.Faults{Statements: []mssqltest.StatementFault{{Kind: "ALTER LOGIN", Error: 15151, Skip: 1, Times: 1}}})
 		admin := target.Open(t, target.Admin)

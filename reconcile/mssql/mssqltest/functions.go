@@ -88,7 +88,7 @@ func pwdCompare(_ *execution, arguments []any) (any, error) {
 	return int64(0), nil
 }
 
-func now(e *execution, _ []any) (any, error) { return e.server.now().UTC(), nil }
+func now(e *execution, _ []any) (any, error) { return e.server.now(), nil }
 
 func productVersion(e *execution, _ []any) (any, error) {
 	year := map[byte]int{13: 2016, 14: 2017, 15: 2019, 16: 2022, 17: 2025}[e.server.version[0]]

@@ -36,11 +36,12 @@ func (e *execution) mayAlter(self, l *login, s tsql.AlterLogin) bool {
 		return false
 	}
 	// Everybody may change their own password, if they know it, and their own default database; nothing else.
-	modest := s.Enable == nil && s.Rename == nil && s.Options.CheckPolicy == nil && s.Options.CheckExpiration == nil
-	if self == l && modest && (secret == nil || known) {
+	modest := s.Enable == nil && s.Rename == nil && s.Options.CheckPolicy == nil && s.Options.CheckExpiration == nil &&
+		(secret == nil || known)
+	if self == l && modest {
 		return true
 	}
-	if secret != nil && !known && l.controlsServer() {
+	if l.controlsServer() && !modest {
 		return self.controlsServer() // else whoever may alter logins could become sysadmin
 	}
 	return self.may("ALTER ANY LOGIN")

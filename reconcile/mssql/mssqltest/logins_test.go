@@ -3,8 +3,10 @@ package mssqltest_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
 	"github.com/stretchr/testify/require"
@@ -84,6 +86,7 @@ func TestChangingAPassword(t *testing.T) {
 		execute(t, rotator, "ALTER LOGIN orders WITH PASSWORD = N'New-Password-2'")
 		refused(t, rotator, 15151, "ALTER LOGIN chief WITH PASSWORD = N'New-Password-2'")
 		execute(t, rotator, "ALTER LOGIN chief WITH PASSWORD = N'New-Password-2' OLD_PASSWORD = N'Old-Password-1'")
+		refused(t, rotator, 15151, "ALTER LOGIN chief DISABLE")
 		refused(t, rotator, 15151, "ALTER SERVER ROLE sysadmin ADD MEMBER rotator")
 	})
 	t.Run("a login that is not there is as one that may not be altered", func(t *testing.T) {
@@ -188,6 +191,21 @@ func TestAlterLoginInsideATransaction(t *testing.T) {
 		require.NoError(t, tx.Commit())
 		require.NoError(t, logsIn(t, server, "orders", "New-Password-2"))
 	})
+	t.Run("keeps other writers waiting, not readers", func(t *testing.T) {
+		tx, err := admin.Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec("ALTER LOGIN orders WITH PASSWORD = N'Newer-Password-3'")
+		require.NoError(t, err)
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := server.Open(t, server.Admin).Exec("ALTER LOGIN orders WITH PASSWORD = N'Newest-Password-4'")
+			waiting <- err
+		}()
+		require.Never(t, func() bool { return len(waiting) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
+		require.NoError(t, tx.Rollback())
+		require.NoError(t, <-waiting)
+		require.NoError(t, logsIn(t, server, "orders", "Newest-Password-4"))
+	})
 	t.Run("without one, COMMIT and ROLLBACK are errors", func(t *testing.T) {
 		refused(t, admin, 3902, "COMMIT TRANSACTION")
 		refused(t, admin, 3903, "ROLLBACK")
@@ -210,7 +228,7 @@ func TestLoginsComeAndGo(t *testing.T) {
 		id := query[int](t, session, "SELECT @@SPID")
 		refused(t, admin, 15434, "DROP LOGIN orders")
 		refused(t, session, 6102, "KILL 1")
-		execute(t, admin, "KILL "+query[string](t, admin, "SELECT CAST(session_id AS nvarchar(10)) FROM sys.dm_exec_sessions WHERE login_name = @p1 AND session_id = @p2", "orders", id))
+		execute(t, admin, fmt.Sprintf("KILL %d", id))
 		_, err := session.Exec("SELECT 1")
 		require.Error(t, err)
 	})

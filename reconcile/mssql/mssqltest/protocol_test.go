@@ -3,6 +3,7 @@ package mssqltest_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"io"
 	"net"
@@ -101,6 +102,17 @@ func TestGoDriver(t *testing.T) {
 		_, err := db.ExecContext(ctx, "WAITFOR DELAY '00:01:00'")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, before, query[int](t, db, "SELECT @@SPID"))
+	})
+	t.Run("what is not served is an error, not a hang", func(t *testing.T) {
+		target := instance(t, start(t, mssqltest.Options{}))
+		db := target.Open(t, target.Admin)
+		_, err := db.Exec("sp_who", 1)
+		require.EqualValues(t, 2812, number(err))
+		require.NoError(t, db.Ping())
+		var out string
+		_, err = db.Exec("SELECT @p1", sql.Out{Dest: &out})
+		require.EqualValues(t, 8009, number(err))
+		require.Error(t, db.Ping(), "an error that severe ends the session")
 	})
 	t.Run("a session that comes back from the pool is as new", func(t *testing.T) {
 		server := mssqltest.Target(t)

@@ -49,7 +49,7 @@ func Start(options Options) (*Server, error) {
 		options:     o,
 		policy:      o.policy(),
 		version:     version,
-		started:     o.Now(),
+		started:     o.Now().UTC(),
 		counters:    newCounters(),
 		connections: map[net.Conn]bool{},
 		sessions:    map[int]*session{},
@@ -164,7 +164,8 @@ func (s *Server) CertificatePEM() []byte { return chainPEM(s.certificate) }
 // zero value ends them.
 func (s *Server) SetFaults(f Faults) { s.plan.set(f) }
 
-func (s *Server) now() time.Time { return s.options.Now() }
+// now is the server's time; its zone is UTC, as in a container.
+func (s *Server) now() time.Time { return s.options.Now().UTC() }
 
 func (s *Server) log(source, line string) {
 	s.errors.write(s.now(), source, line)

@@ -186,7 +186,7 @@ func (s *session) respond(ctx context.Context, m tds.Message, answer *tds.Respon
 		if err != nil {
 			return err
 		}
-		return s.transact(request, answer)
+		return s.transact(ctx, request, answer)
 	default:
 		return fmt.Errorf("message of type %#x is not served", m.Type)
 	}

@@ -14,7 +14,11 @@ import (
 	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest"
 )
 
-const day = 24 * time.Hour
+const (
+	day     = 24 * time.Hour
+	timeout = 10 * time.Second // for what takes a moment
+	tick    = 10 * time.Millisecond
+)
 
 var saPassword = password("Sa-Password-1")
 

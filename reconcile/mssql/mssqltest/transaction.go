@@ -11,16 +11,19 @@ import (
 
 var lastTransaction atomic.Uint64
 
-// transact does what a driver asks of the transaction manager.
-func (s *session) transact(request tds.TransactionRequest, answer *tds.Response) error {
+// transact does what a driver asks of the transaction manager, which is what the statements do that are named so.
+func (s *session) transact(ctx context.Context, request tds.TransactionRequest, answer *tds.Response) error {
+	do := func(kind string, f func(*tds.Response) error) error {
+		return s.faulty(ctx, kind, func() error { return f(answer) })
+	}
 	var err error
 	switch request {
 	case tds.TransactionBegin:
-		s.beginTransaction(answer)
+		err = do(tsql.Begin{}.Kind(), s.beginTransaction)
 	case tds.TransactionCommit:
-		err = s.commitTransaction(answer)
+		err = do(tsql.Commit{}.Kind(), s.commitTransaction)
 	case tds.TransactionRollback:
-		err = s.rollbackTransaction(answer)
+		err = do(tsql.Rollback{}.Kind(), s.rollbackTransaction)
 	default:
 		err = tsql.Errorf(8009, 16, "Transaction manager request %d is not served.", request)
 	}
@@ -33,12 +36,13 @@ func (s *session) transact(request tds.TransactionRequest, answer *tds.Response)
 	return err
 }
 
-func (s *session) beginTransaction(answer *tds.Response) {
+func (s *session) beginTransaction(answer *tds.Response) error {
 	if s.tx == nil {
 		s.setTransaction(&transaction{id: lastTransaction.Add(1)})
 		answer.Began(s.tx.id)
 	}
 	s.tx.depth++
+	return nil
 }
 
 // commitTransaction commits the outermost transaction; inner ones only count.

@@ -5,12 +5,11 @@ import (
 	"encoding/binary"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// parsers are all that read what a client sends before and after its login.
+// FuzzRequests tries all that read what a client sends.
 func FuzzRequests(f *testing.F) {
 	f.Add(Prelogin([4]byte{16}, EncryptOn))
 	f.Add(make([]byte, loginFixedSize))
@@ -32,9 +31,6 @@ func FuzzRequests(f *testing.F) {
 		var answer Response
 		for _, p := range call.Parameters {
 			columns := []Column{{Name: p.Name, Type: p.Type}}
-			if p.Type.Kind == Int && p.Type.Size != 1 && p.Type.Size != 2 && p.Type.Size != 4 && p.Type.Size != 8 {
-				continue
-			}
 			answer.Columns(columns)
 			answer.Row(columns, []any{p.Value})
 		}
@@ -47,14 +43,7 @@ func FuzzConn(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 7, 0, 0, 0, 0})
 	f.Add([]byte{1, 0, 0xFF, 0xFF, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		client, server := net.Pipe()
-		defer server.Close()
-		require.NoError(t, server.SetDeadline(time.Now().Add(10*time.Second)))
-		go func() {
-			client.Write(data)
-			client.Close()
-		}()
-		conn := NewConn(server)
+		conn := NewConn(recorded{from: bytes.NewReader(data)})
 		for {
 			m, err := conn.Read()
 			if err != nil {
@@ -64,6 +53,14 @@ func FuzzConn(f *testing.F) {
 		}
 	})
 }
+
+// recorded is a connection on which a client has said what it has to say.
+type recorded struct {
+	net.Conn
+	from *bytes.Reader
+}
+
+func (r recorded) Read(p []byte) (int, error) { return r.from.Read(p) }
 
 func sampleHeaders() []byte {
 	h := binary.LittleEndian.AppendUint32(nil, 22)

@@ -14,6 +14,10 @@ func (r *reader) parameter() (Type, any) {
 		return Type{Int, size}, r.integer(size)
 	case tokenIntN:
 		size := int(r.byte())
+		if size != 1 && size != 2 && size != 4 && size != 8 {
+			r.fail(fmt.Errorf("tds: integer of %d bytes", size))
+			return Type{}, nil
+		}
 		return Type{Int, size}, r.integer(int(r.byte()))
 	case tokenBit:
 		return Type{Kind: Bit}, r.byte() != 0
@@ -61,9 +65,7 @@ func (r *reader) parameter() (Type, any) {
 		r.byte()
 		return Type{Kind: DateTime}, r.dateTime()
 	default:
-		if r.err == nil {
-			r.err = fmt.Errorf("tds: parameter of type %#x is not supported", token)
-		}
+		r.fail(fmt.Errorf("tds: parameter of type %#x is not supported", token))
 		return Type{}, nil
 	}
 }
@@ -82,7 +84,7 @@ func (r *reader) integer(size int) any {
 	case 8:
 		return int64(r.uint64())
 	}
-	r.err = errTruncated
+	r.fail(errTruncated)
 	return nil
 }
 
@@ -126,7 +128,7 @@ func (r *reader) moment(scale int) any {
 		timeSize = 3
 	}
 	if scale > 7 || (size != timeSize+3 && size != timeSize+5) {
-		r.err = errTruncated
+		r.fail(errTruncated)
 		return nil
 	}
 	var wide [8]byte
@@ -148,7 +150,7 @@ func (r *reader) dateTime() any {
 		day, ticks := int32(r.uint32()), r.uint32()
 		return epoch1900.AddDate(0, 0, int(day)).Add(time.Duration(ticks) * time.Second / 300)
 	}
-	r.err = errTruncated
+	r.fail(errTruncated)
 	return nil
 }
 

@@ -14,6 +14,13 @@ type reader struct {
 	err  error
 }
 
+// fail keeps the first error.
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
 func (r *reader) bytes(n int) []byte {
 	if r.err != nil {
 		return nil

@@ -150,8 +150,7 @@ func (r *Response) change(kind byte, value, old string) {
 	})
 }
 
-// Began, Committed and RolledBack announce what became of the transaction id; WasReset that the session was reset.
-
+// Began announces the transaction id, which the client's requests carry from now on.
 func (r *Response) Began(id uint64) {
 	r.sized(tokenEnvChange, func() {
 		r.data = append(r.data, envBegin, 8)

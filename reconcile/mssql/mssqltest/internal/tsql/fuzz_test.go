@@ -41,10 +41,10 @@ func FuzzMasked(f *testing.F) {
 		// What comes before has to leave the secret inside of a string, or it is none.
 		tokens, err := lex(before)
 		if err == nil || err.Number != 105 || !strings.Contains(strings.ToUpper(before), "PASSWORD") {
-			t.Skip()
+			return
 		}
 		if last := before[lastEnd(tokens):]; !strings.Contains(last, "'") || strings.ContainsAny(last, "[\"") {
-			t.Skip() // it is a name in brackets that has no end
+			return // it is a name in brackets that has no end
 		}
 		require.NotContains(t, Masked(before+secret+after), secret)
 	})
