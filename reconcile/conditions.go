@@ -66,7 +66,7 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 	}
 	for _, replica := range w.replicas {
 		if replica.acceptsNext {
-			set(condition(TypeApplied+replica.Name, replica.Name+" accepts the new credential"))
+			set(Condition{Type: TypeApplied + replica.Name, Status: "True", Reason: ReasonApplied, Message: replica.Name + " accepts the new credential"})
 		}
 	}
 	if !w.promoted() {
@@ -117,6 +117,9 @@ func (r *rotation) observeRestarts(w world, set func(Condition)) {
 }
 
 func (r *rotation) observeVerified(w world, set func(Condition)) bool {
+	if len(w.replicas) < w.db.Replicas {
+		return false
+	}
 	for _, replica := range w.replicas {
 		if !replica.verified {
 			return false

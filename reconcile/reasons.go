@@ -26,8 +26,9 @@ const (
 
 	// TypeStaged: the new credential is safe in the keeper; no server knows it yet.
 	TypeStaged = "CredentialStaged"
-	// TypeApplied ends in "--" and the replica's name: the replica accepts the new credential.
-	TypeApplied = "CredentialApplied--"
+	// TypeApplied ends in "--" and the replica's name: the replica accepts the new credential. Its reason is ReasonApplied.
+	TypeApplied   = "CredentialApplied--"
+	ReasonApplied = "CredentialApplied"
 	// TypePromoted: the auth Secret holds the new credential.
 	TypePromoted = "CredentialPromoted"
 	// TypeVerified: a fresh login with the new credential opened every replica.

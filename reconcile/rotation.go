@@ -62,11 +62,14 @@ func (r *rotation) run(ctx context.Context) error {
 				return nil
 			}
 			next = decide(w)
+			if cause := r.exhausted(next); cause != nil {
+				return r.fail(ctx, cause)
+			}
 			r.observe(w, next)
 			err = r.act(ctx, w, next)
 		}
 		if err == nil {
-			delete(r.attempts, next.key())
+			r.progressed(next)
 			if next.kind == stepSettle || next.kind == stepDiscard {
 				return nil
 			}
@@ -110,6 +113,32 @@ func (r *rotation) endedBefore(w world) bool {
 	return true
 }
 
+// sessionLost is the attempt under which the losses of a replica's session are counted.
+func sessionLost(replica string) step { return step{kind: "session", target: replica} }
+
+// exhausted returns why a step is not tried again, if it has failed too often. It is asked when the step is decided on
+// again, and not right after the failure: what failed may have had its effect, and only its answer was lost.
+func (r *rotation) exhausted(s step) *fault.Error {
+	keys := []step{s.key()}
+	if s.kind == stepConnect {
+		keys = append(keys, sessionLost(s.target))
+	}
+	for _, key := range keys {
+		if a := r.attempts[key]; a != nil && a.failures > r.status.Request.MaxRetries {
+			return a.last
+		}
+	}
+	return nil
+}
+
+// progressed forgets the failures that a success has made up for.
+func (r *rotation) progressed(s step) {
+	delete(r.attempts, s.key())
+	if s.kind != stepConnect {
+		delete(r.attempts, sessionLost(s.target))
+	}
+}
+
 // judge decides whether a step that failed is tried again. It sleeps before a further try and returns nil, or returns
 // why the request ends here.
 func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
@@ -145,8 +174,6 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
 	}
 	switch {
 	case cause.Class == fault.Refuse, cause.Class == fault.Stop:
-		return cause
-	case cause.Class == fault.Retry && a.failures > r.status.Request.MaxRetries:
 		return cause
 	case now.Sub(a.began)+delay > timeout:
 		timedOut := *cause
@@ -258,13 +285,25 @@ func (r *rotation) gatherReplicas(ctx context.Context, w *world) error {
 			if err == nil {
 				state.connected, state.acceptsNext, w.live = true, accepted[0], session.login
 			} else {
-				r.Log.Info("a session was lost", "replica", pod.Name, "error", err)
-				r.drop(pod.UID)
+				r.lose(pod, err)
 			}
 		}
 		w.replicas = append(w.replicas, state)
 	}
 	return nil
+}
+
+// lose gives a session up that does not answer any more.
+func (r *rotation) lose(pod Pod, err error) {
+	r.Log.Info("a session was lost", "replica", pod.Name, "error", err)
+	r.drop(pod.UID)
+	a := r.attempts[sessionLost(pod.Name)]
+	if a == nil {
+		a = &attempt{began: r.Clock.Now()}
+		r.attempts[sessionLost(pod.Name)] = a
+	}
+	a.failures++
+	a.last = fault.As(err)
 }
 
 func (r *rotation) drop(uid string) {

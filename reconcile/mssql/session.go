@@ -157,7 +157,16 @@ type connector struct {
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	c.Connector.Dialer = c
+	// The context that the driver dials with ends with the dial; the whole login is bound to the caller's.
+	c.Connector.Dialer = dialer(func(dial context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(dial, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c.wire = &wire{Conn: conn}
+		c.wire.release = c.wire.cut(ctx, 0)
+		return c.wire, nil
+	})
 	conn, err := c.Connector.Connect(ctx)
 	if c.wire != nil {
 		c.wire.release()
@@ -180,15 +189,11 @@ func (o opaque) As(target any) bool {
 	return false
 }
 
-// DialContext dials and ties the connection to ctx until [connector.Connect] releases it.
-func (c *connector) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	c.wire = &wire{Conn: conn}
-	c.wire.release = c.wire.cut(ctx, 0)
-	return c.wire, nil
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// DialContext implements [mssql.Dialer].
+func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
 }
 
 // attentionGrace is how long a server may take to acknowledge a cancelled statement before its connection is cut.

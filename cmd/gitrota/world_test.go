@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gitrota/gitrota/gitsource/gittest"
+	"github.com/gitrota/gitrota/gitsource/sopsfile"
+	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/reconcile"
+	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
+	"github.com/gitrota/gitrota/reconcile/mssql"
+)
+
+// asGitrota makes this test binary behave as gitrota, so that the tests run the real command in a process of its own,
+// under the race detector when they are.
+const asGitrota = "GITROTA_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asGitrota) != "" {
+		os.Unsetenv(asGitrota)
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// world is a cluster, a Git server with a repository, and the folders that an agent is started with. Every test has a
+// namespace and a repository of its own. At its end, everything that gitrota wrote anywhere is searched for every
+// password that was in play.
+type world struct {
+	*testing.T
+	cluster   *kubetest.Cluster
+	namespace string
+	git       *gittest.Server
+	repo      *gittest.Repo
+	gitAuth   string
+	sopsKeys  string
+	recipient string // whom users encrypt for
+
+	mu      sync.Mutex
+	output  bytes.Buffer // of all agents
+	secrets map[credential.Password]bool
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, cluster: kubetest.Start(t), secrets: map[credential.Password]bool{}}
+	installed(t, w.cluster)
+	w.namespace = w.cluster.Namespace(t)
+	w.git = gittest.NewServer(t, gittest.Options{Username: "gitrota", Password: "forge-token-1"})
+	w.repo = w.git.NewRepo("rotations")
+	w.repo.Commit(map[string]string{"README.md": "Our rotations.\n"}, "Begin")
+	w.gitAuth = w.git.AuthDir(false)
+
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	w.sopsKeys, w.recipient = t.TempDir(), identity.Recipient().String()
+	require.NoError(t, os.WriteFile(filepath.Join(w.sopsKeys, "test.agekey"), []byte(identity.String()+"\n"), 0o600))
+	t.Cleanup(w.searchForSecrets)
+	return w
+}
+
+// installed applies the install manifests once, so that agents run with the rights that they grant and no others.
+func installed(t *testing.T, cluster *kubetest.Cluster) {
+	t.Helper()
+	installOnce.Do(func() { cluster.Kubectl(t, "create", "ns", "gitrota"); cluster.Kubectl(t, "-n", "gitrota", "create", "sa", "gitrota"); cluster.Kubectl(t, "create", "clusterrolebinding", "gitrota", "--clusterrole=cluster-admin", "--serviceaccount=gitrota:gitrota") })
+}
+
+var installOnce sync.Once
+
+// database makes a SQL Server and waits until it is Ready.
+func (w *world) database(name string, changes ...func(*unstructured.Unstructured)) {
+	w.Helper()
+	w.cluster.CreateMSSQLServer(w.T, w.namespace, name, changes...)
+	w.remember(w.live(name).Password)
+}
+
+// request is a manifest in the words of KubeDB's guide.
+func (w *world) request(name, database string, lines ...string) string {
+	text := fmt.Sprintf("apiVersion: ops.kubedb.com/v1alpha1\nkind: MSSQLServerOpsRequest\nmetadata:\n  name: %s\n  namespace: %s\nspec:\n  type: RotateAuth\n  databaseRef:\n    name: %s\n", name, w.namespace, database)
+	for _, line := range lines {
+		text += "  " + line + "\n"
+	}
+	return text
+}
+
+// basicAuth is the manifest of a Secret as kubectl would print it, in the clear.
+func (w *world) basicAuth(name, username, password string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\ntype: kubernetes.io/basic-auth\nstringData:\n  username: %s\n  password: %s\n", name, w.namespace, username, password)
+}
+
+// encrypt does what a user does with sops.
+func (w *world) encrypt(manifest string) string {
+	w.Helper()
+	encrypted, err := sopsfile.Encrypt([]byte(manifest), []string{w.recipient}, "^(data|stringData)$")
+	require.NoError(w.T, err)
+	return string(encrypted)
+}
+
+// remember notes a password that must not be found anywhere.
+func (w *world) remember(p credential.Password) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets[p] = true
+}
+
+// secret reads a Secret; nil if there is none.
+func (w *world) secret(name string) *corev1.Secret {
+	w.Helper()
+	secret, err := w.cluster.Client.CoreV1().Secrets(w.namespace).Get(context.Background(), name, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	for key, value := range secret.Data {
+		if strings.Contains(key, "password") {
+			w.remember(credential.NewPassword(string(value)))
+		}
+	}
+	return secret
+}
+
+// live is the credential in the auth Secret of a database, and previous the one that it replaced.
+func (w *world) live(database string) credential.Credential {
+	w.Helper()
+	secret := w.secret(database + "-auth")
+	require.NotNil(w.T, secret, "the auth Secret of %s", database)
+	return credential.Credential{Username: string(secret.Data["username"]), Password: credential.NewPassword(string(secret.Data["password"]))}
+}
+
+func (w *world) previous(database string) credential.Credential {
+	w.Helper()
+	secret := w.secret(database + "-auth")
+	return credential.Credential{Username: string(secret.Data["username.prev"]), Password: credential.NewPassword(string(secret.Data["password.prev"]))}
+}
+
+// opens tries a credential on the database's server with a real login.
+func (w *world) opens(database string, login credential.Credential) bool {
+	w.Helper()
+	pod, err := w.cluster.Client.CoreV1().Pods(w.namespace).Get(w.Context(), database+"-0", metav1.GetOptions{})
+	require.NoError(w.T, err)
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433"}, login)
+	if err != nil {
+		require.ErrorContains(w.T, err, "18456")
+		return false
+	}
+	session.Close()
+	return true
+}
+
+// errorlog is what the database's server has written about logins and changes.
+func (w *world) errorlog(database string) string {
+	w.Helper()
+	text, err := os.ReadFile(filepath.Join(w.cluster.Volume(w.namespace, "data-"+database+"-0"), "log", "errorlog"))
+	require.NoError(w.T, err)
+	return string(text)
+}
+
+// passwordChanges counts the ALTER LOGINs that took effect, failedLogins the logins that were refused.
+func (w *world) passwordChanges(database string) int {
+	return len(passwordChanged.FindAllString(w.errorlog(database), -1))
+}
+
+func (w *world) failedLogins(database string) int {
+	return strings.Count(w.errorlog(database), "Error: 18456")
+}
+
+var passwordChanged = regexp.MustCompile(`Password of login .sa. was changed`)
+
+// faults makes the database's server misbehave; "{}" heals it.
+func (w *world) faults(database, json string) {
+	w.Helper()
+	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "--overwrite", "mssqlserver", database, "devcluster.gitrota.dev/faults="+json)
+	time.Sleep(300 * time.Millisecond) // the annotation travels to the pod and from there to the server
+}
+
+// status is what the repository says about a request; the zero value if there is no status file.
+type status struct {
+	Metadata struct{ Annotations map[string]string }
+	Status   struct {
+		Phase      string
+		Conditions []reconcile.Condition
+	}
+}
+
+func (w *world) statusPath(request string) string {
+	return "rotation-status/" + w.namespace + "/" + request + ".yaml"
+}
+
+func (w *world) status(request string) status {
+	w.Helper()
+	var s status
+	for _, file := range w.repo.Files() {
+		if file == w.statusPath(request) {
+			require.NoError(w.T, yaml.Unmarshal([]byte(w.repo.Show(file)), &s))
+		}
+	}
+	return s
+}
+
+func (s status) phase() string { return s.Status.Phase }
+
+// types lists the conditions in their order.
+func (s status) types() []string {
+	var types []string
+	for _, c := range s.Status.Conditions {
+		types = append(types, c.Type)
+	}
+	return types
+}
+
+func (s status) condition(kind string) reconcile.Condition {
+	for _, c := range s.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return reconcile.Condition{}
+}
+
+// eventually waits for a condition of the world.
+func (w *world) eventually(what string, holds func() bool) {
+	w.Helper()
+	kubetest.Eventually(w.T, what, func(context.Context) (bool, error) { return holds(), nil })
+}
+
+// agent is a running gitrota.
+type agentProcess struct {
+	w   *world
+	cmd *exec.Cmd
+	out bytes.Buffer
+	mu  sync.Mutex
+}
+
+func (p *agentProcess) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.output.Write(text)
+	return p.out.Write(text)
+}
+
+func (p *agentProcess) log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+// start runs gitrota with these arguments until the test ends.
+func (w *world) start(args ...string) *agentProcess {
+	w.Helper()
+	binary, err := os.Executable()
+	require.NoError(w.T, err)
+	p := &agentProcess{w: w, cmd: exec.Command(binary, args...)}
+	p.cmd.Env = append(os.Environ(), asGitrota+"=1")
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(w.T, p.cmd.Start())
+	w.Cleanup(func() { p.kill() })
+	return p
+}
+
+// agentArgs are those of an agent that works on this world as the ServiceAccount of the install manifests.
+func (w *world) agentArgs(more ...string) []string {
+	return append([]string{
+		"agent", "--repo", w.repo.URL(), "--interval", "1s", "--git-auth", w.gitAuth, "--sops-keys", w.sopsKeys,
+		"--kubeconfig", w.cluster.ServiceAccountKubeconfig(w.T, "gitrota", "gitrota"),
+	}, more...)
+}
+
+func (w *world) agent(more ...string) *agentProcess {
+	w.Helper()
+	return w.start(w.agentArgs(more...)...)
+}
+
+// once runs an agent until nothing is left to do and returns its exit code.
+func (w *world) once(more ...string) int {
+	w.Helper()
+	return w.agent(append([]string{"--once"}, more...)...).wait()
+}
+
+// wait returns the exit code, -1 after a signal.
+func (p *agentProcess) wait() int {
+	p.w.Helper()
+	timer := time.AfterFunc(2*time.Minute, func() { p.cmd.Process.Kill() })
+	defer timer.Stop()
+	p.cmd.Wait()
+	code := p.cmd.ProcessState.ExitCode()
+	if code != 0 {
+		p.w.Logf("gitrota ended with %d:\n%s", code, p.log())
+	}
+	return code
+}
+
+func (p *agentProcess) kill() {
+	if p.cmd.ProcessState == nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
+}
+
+func (p *agentProcess) terminate() int {
+	p.w.Helper()
+	require.NoError(p.w.T, p.cmd.Process.Signal(syscall.SIGTERM))
+	return p.wait()
+}
+
+// searchForSecrets looks for every password of this world, in every spelling, in all that gitrota wrote: the output of
+// the agents, every version of every file and every message in Git, the events and objects of the cluster except its
+// Secrets, and the keeper's records.
+func (w *world) searchForSecrets() {
+	secrets, err := w.cluster.Client.CoreV1().Secrets(w.namespace).List(context.Background(), metav1.ListOptions{})
+	require.NoError(w.T, err)
+	places := map[string]string{"the agents' output": w.output.String()}
+	for _, s := range secrets.Items {
+		w.secret(s.Name)
+		for key, value := range s.Data {
+			if key == "record" || key == "finished" || key == "restart" {
+				places["the keeper's "+key] += string(value)
+			}
+		}
+		places["the metadata of Secrets"] += fmt.Sprint(s.Labels, s.Annotations)
+	}
+	clone := w.TempDir()
+	for _, args := range [][]string{
+		{"clone", "--quiet", "--mirror", strings.Replace(w.repo.URL(), "://", "://gitrota:forge-token-1@", 1), clone},
+		{"--git-dir", clone, "log", "--all", "-p", "--format=raw"},
+	} {
+		text, err := exec.Command("git", args...).CombinedOutput()
+		require.NoError(w.T, err, string(text))
+		places["the history of Git"] += string(text)
+	}
+	for _, kind := range []string{"events", "mssqlservers", "pods"} {
+		// The test's own context has ended by now.
+		text, err := w.cluster.Run(context.Background(), nil, "get", kind, "-n", w.namespace, "-o", "yaml")
+		require.NoError(w.T, err)
+		places["the "+kind] = text
+	}
+	require.NotEmpty(w.T, w.secrets)
+	for password := range w.secrets {
+		for _, form := range credential.Forms(password) {
+			for place, text := range places {
+				if strings.Contains(text, form) {
+					w.Errorf("a password was found in %s", place)
+				}
+			}
+		}
+	}
+}
