@@ -12,6 +12,8 @@
 // somebody unlocks it; a transaction that has written keeps every other writer waiting, and no reader; it has no
 // databases but in name; there is no MARS, and of stored procedures only sp_executesql, without output parameters.
 //
+// Its own tests need FreeTDS's tsql (Debian: freetds-bin) besides the Go driver, and fail without it.
+//
 // The parts: internal/tds turns bytes into requests and results into bytes; internal/tsql parses batches; here, a
 // [Server] accepts connections (connection.go: the handshake, logon.go: who may log in), each session executes its
 // requests one after the other (session.go, execute.go), reads system views (views.go, query.go) and changes logins

@@ -26,6 +26,16 @@ func names(t *testing.T, db *sql.DB, text string, args ...any) (out []string) {
 	return out
 }
 
+// waitUntilBusy waits until that many sessions besides the observer's execute something.
+func waitUntilBusy(t *testing.T, observer *sql.DB, sessions int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var busy int
+		err := observer.QueryRow("SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE status = 'running' AND is_user_process = 1 AND session_id <> @@SPID").Scan(&busy)
+		return err == nil && busy >= sessions
+	}, timeout, tick)
+}
+
 func TestTheDatabasesOfTheGuide(t *testing.T) {
 	target := instance(t, start(t, mssqltest.Options{}))
 	require.Equal(t, []string{"master", "tempdb", "model", "msdb", "kubedb_system"}, names(t, target.Open(t, target.Admin), "select name from sys.databases"))

@@ -20,7 +20,7 @@ type session struct {
 	server  *Server
 	conn    *tds.Conn
 	id      int
-	request tds.Login
+	hello   tds.Login // what it said when it came in
 	client  client
 	loginID int
 	login   string // the login's name when it came in
@@ -32,12 +32,11 @@ type session struct {
 
 	tx *transaction // nil outside of one
 
-	mu        sync.Mutex // guards what other sessions look at, and interrupt
+	mu        sync.Mutex // guards what other sessions look at
 	database  string
 	running   bool
 	lastBegin time.Time
 	inTx      bool
-	interrupt context.CancelFunc
 }
 
 // A transaction keeps what a session has changed since BEGIN TRANSACTION.
@@ -61,7 +60,7 @@ func (s *Server) begin(conn *tds.Conn, request tds.Login, from client, l *login)
 		return nil, &refusal{18456, 38, fmt.Sprintf("Failed to open the explicitly specified database '%s'.", name),
 			tsql.Errorf(4060, 11, "Cannot open database \"%s\" requested by the login. The login failed.", name)}
 	}
-	session := &session{server: s, conn: conn, request: request, client: from, loginID: l.ID, login: l.Name,
+	session := &session{server: s, conn: conn, hello: request, client: from, loginID: l.ID, login: l.Name,
 		home: database, database: database, since: s.now(), lastBegin: s.now()}
 	session.ctx, session.cancel = context.WithCancel(s.ctx)
 	s.mu.Lock()
@@ -94,10 +93,10 @@ func (s *Server) openSessions() int {
 func (s *session) run(raw net.Conn) {
 	stop := context.AfterFunc(s.ctx, func() { raw.Close() }) // KILL
 	defer stop()
-	requests := make(chan tds.Message)
+	requests := make(chan request)
 	s.server.running.Go(func() { s.read(requests) })
-	for m := range requests {
-		if err := s.handle(m); err != nil {
+	for r := range requests {
+		if err := s.handle(r); err != nil {
 			s.server.options.Log.Debug("session ended", "session", s.id, "login", s.login, "err", err)
 			s.cancel()
 			return
@@ -105,90 +104,95 @@ func (s *session) run(raw net.Conn) {
 	}
 }
 
+// A request is a message, in a context that ends when the client cancels it.
+type request struct {
+	tds.Message
+	ctx context.Context
+}
+
 // read passes on what the client sends. It is a goroutine of its own, so that a client can cancel what is running.
-func (s *session) read(requests chan<- tds.Message) {
+func (s *session) read(requests chan<- request) {
 	defer close(requests)
 	defer s.cancel()
+	cancelLast := func() {}
 	for {
 		m, err := s.conn.Read()
 		if err != nil {
 			return
 		}
 		if m.Type == tds.PacketAttention {
-			s.mu.Lock()
-			if s.interrupt != nil {
-				s.interrupt()
-			}
-			s.mu.Unlock()
+			cancelLast()
 		}
+		ctx, cancel := context.WithCancel(s.ctx)
 		select {
-		case requests <- m:
+		case requests <- request{m, ctx}: // the one before has been answered
+			cancelLast()
+			cancelLast = cancel
 		case <-s.ctx.Done():
+			cancel()
 			return
 		}
 	}
 }
 
 // handle executes a request and answers it; after an error the session ends.
-func (s *session) handle(m tds.Message) error {
-	if m.Type == tds.PacketAttention {
+func (s *session) handle(r request) error {
+	if r.Type == tds.PacketAttention {
 		return s.conn.Reply(tds.Attention())
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	s.busy(cancel)
-	defer s.busy(nil)
+	s.busy(true)
+	defer s.busy(false)
 
 	var answer tds.Response
-	if m.Reset {
+	if r.Reset {
 		s.reset(&answer)
 	}
-	if err := s.respond(ctx, m, &answer); err != nil {
+	if err := s.respond(r, &answer); err != nil {
 		return err
 	}
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
 	}
-	if ctx.Err() != nil {
+	if r.ctx.Err() != nil {
 		return nil // cancelled by the client: the attention that comes next has the answer
 	}
 	answer.Finish()
 	return s.conn.Reply(answer.Bytes())
 }
 
-// busy notes that a request runs, and how to interrupt it, or with nil that none does.
-func (s *session) busy(interrupt context.CancelFunc) {
+// busy notes for other sessions whether a request runs.
+func (s *session) busy(running bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.interrupt, s.running = interrupt, interrupt != nil
-	if s.running {
+	s.running = running
+	if running {
 		s.lastBegin = s.server.now()
 	}
 }
 
-// respond writes the answer to m.
-func (s *session) respond(ctx context.Context, m tds.Message, answer *tds.Response) error {
-	switch m.Type {
+// respond writes the answer to r.
+func (s *session) respond(r request, answer *tds.Response) error {
+	switch r.Type {
 	case tds.PacketBatch:
-		text, err := tds.ParseBatch(m.Data)
+		text, err := tds.ParseBatch(r.Data)
 		if err != nil {
 			return err
 		}
-		return s.execution(ctx, answer).batch(text)
+		return s.execution(r.ctx, answer).batch(text)
 	case tds.PacketRPC:
-		call, err := tds.ParseRPC(m.Data)
+		call, err := tds.ParseRPC(r.Data)
 		if err != nil {
 			return s.badStream(err)
 		}
-		return s.execution(ctx, answer).call(call)
+		return s.execution(r.ctx, answer).call(call)
 	case tds.PacketTransaction:
-		request, err := tds.ParseTransaction(m.Data)
+		asked, err := tds.ParseTransaction(r.Data)
 		if err != nil {
 			return err
 		}
-		return s.transact(ctx, request, answer)
+		return s.transact(r.ctx, asked, answer)
 	default:
-		return fmt.Errorf("message of type %#x is not served", m.Type)
+		return fmt.Errorf("message of type %#x is not served", r.Type)
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 )
 
 // TargetEnv names a real SQL Server for [Target], as sqlserver://sa:password@host:1433?encrypt=true&certificate=/ca.pem.
-// Its user has to be a member of sysadmin, and the server one that nothing else depends on.
+// Its user has to be a member of sysadmin, the host one that the certificate names, and the server one that nothing else
+// depends on.
 const TargetEnv = "GITROTA_TEST_MSSQL"
 
 // An Instance is the SQL Server that a test talks to.

@@ -44,9 +44,7 @@ func TestClosingAServer(t *testing.T) {
 		_, err := busy.Exec("WAITFOR DELAY '01:00:00'")
 		ended <- err
 	}()
-	require.Eventually(t, func() bool {
-		return query[int](t, idle, "SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE status = 'running' AND session_id <> @@SPID") == 1
-	}, timeout, tick)
+	waitUntilBusy(t, idle, 1)
 
 	require.NoError(t, server.Close())
 	require.Error(t, <-ended)

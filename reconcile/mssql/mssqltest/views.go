@@ -180,8 +180,8 @@ func execSessions(e *execution) (rows [][]any) {
 		database, _ := c.database(s.database)
 		lastBegin := s.lastBegin
 		s.mu.Unlock()
-		rows = append(rows, []any{int64(s.id), s.since, s.request.Host, s.request.App, int64(int32(s.request.ProcessID)),
-			int64(7), s.request.ClientInterface, id, s.login, status, lastBegin, true, s.login, int64(database), transactions})
+		rows = append(rows, []any{int64(s.id), s.since, s.hello.Host, s.hello.App, int64(int32(s.hello.ProcessID)),
+			int64(7), s.hello.ClientInterface, id, s.login, status, lastBegin, true, s.login, int64(database), transactions})
 	}
 	return rows
 }
