@@ -173,6 +173,34 @@ func TestAPausedDatabaseIsLeftAlone(t *testing.T) {
 	})
 }
 
+func TestAUsersAuthSecret(t *testing.T) {
+	c := Start(t)
+	ns := c.Namespace(t)
+	c.Kubectl(t, "create", "secret", "generic", "-n", ns, "mine", "--type=kubernetes.io/basic-auth", "--from-literal=username=sa", "--from-literal=password=Chosen4Myself")
+	db := c.CreateMSSQLServer(t, ns, "db", func(db *unstructured.Unstructured) {
+		db.Object["spec"].(map[string]any)["authSecret"] = map[string]any{"kind": "Secret", "name": "mine", "rotateAfter": "720h"}
+	})
+	require.NoError(t, logIn(t, c.pod(t, ns, "db-0"), "Chosen4Myself"))
+	auth := db.Object["spec"].(map[string]any)["authSecret"].(map[string]any)
+	require.Equal(t, "mine", auth["name"])
+	require.Equal(t, "720h", auth["rotateAfter"], "what the provisioner writes beside it leaves it alone")
+	require.NotEmpty(t, auth["activeFrom"])
+}
+
+func TestAnUnmanagedDatabaseGetsNothing(t *testing.T) {
+	c := Start(t)
+	ns := c.Namespace(t)
+	c.Apply(t, fmt.Sprintf(`
+apiVersion: kubedb.com/v1alpha2
+kind: MSSQLServer
+metadata: {name: db, namespace: %s, annotations: {devcluster.gitrota.dev/unmanaged: "true"}}
+spec: {version: 2022-cu12, tls: {clientTLS: false}}
+`, ns))
+	c.CreateMSSQLServer(t, ns, "managed") // which comes later in every queue
+	require.Equal(t, "<none>", c.Kubectl(t, "get", "ms", "-n", ns, "db", "-o=go-template={{or .status \"<none>\"}}"))
+	require.Empty(t, c.Kubectl(t, "get", "secrets,statefulsets,services", "-n", ns, "-l=app.kubernetes.io/instance=db", "-o=name"))
+}
+
 func TestAnAvailabilityGroup(t *testing.T) {
 	c := Start(t)
 	ns := c.Namespace(t)
