@@ -93,7 +93,7 @@ func (e *execution) setChecks(l *login, o tsql.LoginOptions) error {
 		l.History = []passwordHash{l.Hash}
 	case !policy && l.CheckPolicy:
 		l.History = nil
-		if err := e.server.master.setBadPasswords(l.ID, attempts{}); err != nil {
+		if err := e.server.master.forgetBadPasswords(l.ID); err != nil {
 			return err
 		}
 	}
@@ -113,7 +113,7 @@ func (e *execution) setPassword(c *change, l *login, s tsql.Secret) error {
 		return tsql.Errorf(15113, 16, "Too many failed login attempts. This account has been temporarily locked as a precaution against password guessing. A system administrator can unlock this login with the UNLOCK clause of ALTER LOGIN.")
 	}
 	if s.Unlock { // a new password alone leaves the lock where it is
-		if err := e.server.master.setBadPasswords(l.ID, attempts{}); err != nil {
+		if err := e.server.master.forgetBadPasswords(l.ID); err != nil {
 			return err
 		}
 	}

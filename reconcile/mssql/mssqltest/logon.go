@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest/internal/tds"
@@ -135,18 +136,12 @@ func (s *Server) authenticate(request tds.Login) (*login, *refusal) {
 	if l == nil {
 		return nil, failed(5, "Could not find a login matching the name provided.")
 	}
-	tried := s.master.badPasswords(l.ID)
-	if tried.locked() {
+	if s.master.badPasswords(l.ID).locked() {
 		return nil, told(18486)
 	}
 	if !l.Hash.matches(request.Password) {
 		if l.CheckPolicy && s.policy.lockout > 0 {
-			tried.Count++
-			tried.Last = s.now()
-			if tried.Count >= s.policy.lockout {
-				tried.LockedAt = s.now()
-			}
-			if err := s.master.setBadPasswords(l.ID, tried); err != nil {
+			if err := s.master.countBadPassword(l.ID, s.policy.lockout, s.now()); err != nil {
 				return nil, failed(1, err.Error())
 			}
 		}
@@ -167,7 +162,7 @@ func (s *Server) authenticate(request tds.Login) (*login, *refusal) {
 	} else if s.policy.expired(l, s.now()) {
 		return nil, told(18487)
 	}
-	if err := s.master.setBadPasswords(l.ID, attempts{}); err != nil {
+	if err := s.master.forgetBadPasswords(l.ID); err != nil {
 		return nil, failed(1, err.Error())
 	}
 	return l, s.admits(l)
@@ -187,12 +182,13 @@ func (s *Server) admits(l *login) *refusal {
 
 // changeAtLogin changes the password of l, who has shown that it knows the present one.
 func (s *Server) changeAtLogin(l *login, password string) *refusal {
-	change, err := s.master.begin(s.ctx)
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeDeadline)
+	defer cancel()
+	change, err := s.master.begin(ctx)
 	if err != nil {
 		return told(18468)
 	}
-	err = s.changeOwnPassword(change, l.ID, password)
-	if err != nil {
+	if err := s.changeOwnPassword(change, l, password); err != nil {
 		change.abandon()
 		return told(atLogin(err))
 	}
@@ -202,10 +198,10 @@ func (s *Server) changeAtLogin(l *login, password string) *refusal {
 	return nil
 }
 
-func (s *Server) changeOwnPassword(c *change, id int, password string) error {
-	l := c.catalog.loginByID(id)
-	if l == nil {
-		return errors.New("dropped in the meantime")
+func (s *Server) changeOwnPassword(c *change, verified *login, password string) error {
+	l := c.catalog.loginByID(verified.ID)
+	if l == nil || !slices.Equal(l.Hash, verified.Hash) {
+		return errors.New("dropped or changed in the meantime")
 	}
 	if units(password) > maxPasswordLength {
 		return tsql.Errorf(33063, 16, "")

@@ -162,16 +162,27 @@ func (m *master) badPasswords(id int) attempts {
 	return m.attempts[id]
 }
 
-// setBadPasswords replaces them; the zero value forgets them.
-func (m *master) setBadPasswords(id int, a attempts) error {
+// countBadPassword adds one to the attempts on the login with that id, and locks it when there are threshold of them.
+func (m *master) countBadPassword(id, threshold int, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.attempts[id] == a {
-		return nil
+	a := m.attempts[id]
+	a.Count++
+	a.Last = now
+	if a.Count >= threshold && !a.locked() {
+		a.LockedAt = now
 	}
 	m.attempts[id] = a
-	if a == (attempts{}) {
-		delete(m.attempts, id)
+	return m.save(m.committed)
+}
+
+// forgetBadPasswords unlocks the login with that id.
+func (m *master) forgetBadPasswords(id int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.attempts[id] == (attempts{}) {
+		return nil
 	}
+	delete(m.attempts, id)
 	return m.save(m.committed)
 }

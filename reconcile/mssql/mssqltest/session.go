@@ -60,6 +60,7 @@ func (s *Server) begin(conn *tds.Conn, request tds.Login, from client, l *login)
 		return nil, &refusal{18456, 38, fmt.Sprintf("Failed to open the explicitly specified database '%s'.", name),
 			tsql.Errorf(4060, 11, "Cannot open database \"%s\" requested by the login. The login failed.", name)}
 	}
+	request.Password, request.NewPassword = "", "" // they have done what they are for
 	session := &session{server: s, conn: conn, hello: request, client: from, loginID: l.ID, login: l.Name,
 		home: database, database: database, since: s.now(), lastBegin: s.now()}
 	session.ctx, session.cancel = context.WithCancel(s.ctx)
