@@ -14,6 +14,8 @@ var (
 	ErrBranchNotFound     = errors.New("the branch does not exist")
 	ErrRepositoryNotFound = errors.New("the repository does not exist, or the credentials may not see it")
 	ErrRevisionNotFound   = errors.New("the commit is not in the branch's history: it was rewritten")
+	ErrFileNotFound       = errors.New("the commit does not have the file")
+	ErrTooLarge           = errors.New("the repository is too large")
 	ErrConflict           = errors.New("somebody else kept writing to the branch")
 	ErrAuth               = errors.New("the server refused the credentials")
 	ErrRejected           = errors.New("the server refused the commit")

@@ -2,6 +2,7 @@ package gitsource_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -77,11 +78,17 @@ func TestAnIllServer(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<html>please log in</html>"))
 	}
+	sha256 := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		ref := strings.Repeat("a", 64) + " refs/heads/main\x00side-band-64k object-format=sha256\n"
+		_, _ = fmt.Fprintf(w, "001e# service=git-upload-pack\n0000%04x%s0000", len(ref)+4, ref)
+	}
 	for story, test := range map[string]struct {
 		fault gittest.Fault
 		says  string
 		rest  time.Duration
 	}{
+		"a repository with other hashes":           {sha256, "--object-format=sha1", 0},
 		"too many requests, and when to come back": {gittest.Status(http.StatusTooManyRequests), "HTTP 429", 30 * time.Second},
 		"an internal error":                        {gittest.Status(http.StatusInternalServerError), "HTTP 500", 30 * time.Second},
 		"a connection that breaks":                 {gittest.Cut, "EOF", 0},

@@ -68,7 +68,7 @@ func (c *clone) origins(rev string, paths []string) (map[string]Commit, error) {
 			return nil, err
 		}
 		if content.IsZero() {
-			return nil, fmt.Errorf("there is no %q at %s", path, rev)
+			return nil, &Error{Kind: ErrFileNotFound, Detail: fmt.Sprintf("%q at %s", path, rev)}
 		}
 		if found[path], err = c.origin(start, path, content); err != nil {
 			return nil, err

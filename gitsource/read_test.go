@@ -77,9 +77,10 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	server := gittest.NewServer(t, gittest.Options{})
 	repo := server.NewRepo("ops")
 	repo.Commit(map[string]string{
-		"rotations/big.yaml": strings.Repeat("x", 2000),
-		"rotations/lfs.yaml": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-		"rotations/ok.yaml":  "fine",
+		"rotations/big.yaml":        strings.Repeat("x", 2000),
+		"rotations/lfs.yaml":        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+		"rotations/ok.yaml":         "fine",
+		"rotations/\x1b[31m\n.yaml": "red",
 	}, "first")
 	repo.Link("rotations/link.yaml", "../../etc/passwd", "a link")
 	repo.Link("linked", "rotations", "a linked folder")
@@ -93,7 +94,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		problems[f.Path] = f.Problem
 		require.Equal(t, f.Problem != "", f.Content == nil, f.Path)
 	}
-	require.Len(t, problems, 5)
+	require.Len(t, problems, 6)
+	require.Contains(t, problems[`"rotations/\x1b[31m\n.yaml"`], "rename it")
 	require.Empty(t, problems["rotations/ok.yaml"])
 	require.Contains(t, problems["rotations/big.yaml"], "more than 1000 bytes")
 	require.Contains(t, problems["rotations/lfs.yaml"], "Git LFS")
@@ -126,7 +128,7 @@ func TestLargeRepositories(t *testing.T) {
 	t.Run("a server that sends them anyway is stopped before they fill the memory", func(t *testing.T) {
 		repo.Configure("uploadpack.allowFilter", "false")
 		_, err := open(t, o).Snapshot(t.Context())
-		require.ErrorContains(t, err, "keep the rotations in a smaller one")
+		require.Contains(t, requireError(t, err, gitsource.ErrTooLarge).Detail, "more than 100000 bytes")
 	})
 }
 
@@ -162,6 +164,16 @@ func TestOrigin(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, brought, got.Hash)
 		require.Equal(t, 4, server.Requests()-before, "two fetches of two requests each")
+	})
+
+	t.Run("a file that was deleted and came back was brought by who brought it back", func(t *testing.T) {
+		repo, r := newRepo("deleted")
+		repo.Commit(map[string]string{"a.yaml": "this", "b": "b"}, "bring a")
+		repo.Delete("remove a", "a.yaml")
+		again := repo.Commit(map[string]string{"a.yaml": "this"}, "bring a again")
+		got, err := r.Origin(t.Context(), repo.Head(), "a.yaml")
+		require.NoError(t, err)
+		require.Equal(t, again, got.Hash)
 	})
 
 	t.Run("what was brought back by a revert was brought by the revert", func(t *testing.T) {
@@ -228,7 +240,7 @@ func TestOrigin(t *testing.T) {
 		repo, r := newRepo("none")
 		head := repo.Commit(map[string]string{"a.yaml": "1"}, "first")
 		_, err := r.Origin(t.Context(), head, "b.yaml")
-		require.ErrorContains(t, err, `there is no "b.yaml"`)
+		require.Contains(t, requireError(t, err, gitsource.ErrFileNotFound).Detail, "b.yaml")
 	})
 }
 

@@ -8,7 +8,10 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -23,7 +26,7 @@ type Snapshot struct {
 
 // File is one file of a snapshot.
 type File struct {
-	Path    string // from the root of the repository, with slashes
+	Path    string // from the root of the repository, with slashes; quoted if it cannot be printed
 	Blob    string // hash of the content: the same content has the same hash, wherever it lies
 	Content []byte // nil when there is a Problem
 	Problem string // why the content was not read and what to do; "" when it was
@@ -104,6 +107,11 @@ var lfsPointer = []byte("version https://git-lfs.github.com/spec/")
 
 func (r *Repository) readFile(from *clone, entry object.TreeEntry, name string) (File, error) {
 	file := File{Path: name, Blob: entry.Hash.String()}
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		file.Path = strconv.Quote(name)
+		file.Problem = "its name has characters that cannot be shown: rename it"
+		return file, nil
+	}
 	switch entry.Mode {
 	case filemode.Symlink:
 		file.Problem = "it is a symbolic link, which could lead anywhere: commit the file itself"

@@ -38,9 +38,6 @@ type Options struct {
 	SSH                bool   // SSH as well
 }
 
-// Fault stands before the HTTP server and may do anything to a request, such as hand it on to next or not.
-type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
-
 // Server serves the repositories in one folder. It is safe for concurrent use.
 type Server struct {
 	URL string // http://127.0.0.1:port or https://127.0.0.1:port
@@ -109,13 +106,6 @@ func (s *Server) Close() {
 	}
 	s.http.CloseClientConnections()
 	s.http.Close()
-}
-
-// Break puts a fault before the HTTP server; nil heals it.
-func (s *Server) Break(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault = f
 }
 
 // Requests returns how many HTTP requests have come in.
@@ -220,47 +210,3 @@ func (s *Server) git(dir string, env []string, args ...string) string {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// Stall answers nothing until the client gives up.
-func (s *Server) Stall(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-	select {
-	case <-r.Context().Done():
-	case <-s.done:
-	}
-}
-
-// Status answers every request with an HTTP status, and asks for 30 seconds of rest.
-func Status(code int) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Retry-After", "30")
-		http.Error(w, http.StatusText(code), code)
-	}
-}
-
-// Cut closes the connection in place of an answer.
-func Cut(_ http.ResponseWriter, _ *http.Request, _ http.Handler) { panic(http.ErrAbortHandler) }
-
-// OnPush applies a fault to the request that carries a push, and to no other.
-func OnPush(f Fault) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
-			f(w, r, next)
-			return
-		}
-		next.ServeHTTP(w, r)
-	}
-}
-
-// LoseAnswer does what the request asks for and then closes the connection in place of the answer.
-func LoseAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	next.ServeHTTP(httptest.NewRecorder(), r)
-	panic(http.ErrAbortHandler)
-}
-
-// Before runs do and then answers as always.
-func Before(do func()) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		do()
-		next.ServeHTTP(w, r)
-	}
-}
