@@ -89,6 +89,10 @@ func ended(ctx context.Context, err error) error {
 // maxServerText bounds the words of a server in an error: enough for any hook, too little for an HTML page.
 const maxServerText = 2000
 
+// maxWords bounds what is read of them: more than is shown, so that the cut does not go through a secret that would
+// then not be recognised.
+const maxWords = 4 * maxServerText
+
 // scrub makes somebody else's text fit to be shown: no secrets, one line, no control characters, not endless.
 func (r *Repository) scrub(text string) string {
 	for _, secret := range r.secrets {

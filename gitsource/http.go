@@ -35,13 +35,14 @@ func newHTTPWire(to remote, auth Auth) (*httpWire, error) {
 		client: &http.Client{
 			CheckRedirect: checkRedirect,
 			Transport: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
-				TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-				ForceAttemptHTTP2:     true,
-				MaxIdleConns:          2,
-				MaxIdleConnsPerHost:   2,
-				IdleConnTimeout:       10 * time.Minute, // longer than anybody polls: an idle poll needs no handshake
-				ExpectContinueTimeout: time.Second,
+				Proxy:               http.ProxyFromEnvironment,
+				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+				ForceAttemptHTTP2:   true,
+				MaxIdleConns:        2,
+				MaxIdleConnsPerHost: 2,
+				IdleConnTimeout:     10 * time.Minute, // longer than anybody polls: an idle poll needs no handshake
+				// A connection that died in its sleep is noticed before the next poll waits for it.
+				HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
 			},
 		},
 	}, nil
@@ -103,7 +104,7 @@ func (w *httpWire) do(req *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	defer res.Body.Close()
-	words, _ := io.ReadAll(io.LimitReader(res.Body, maxServerText))
+	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords))
 	refused := &Error{Detail: "HTTP " + res.Status, Server: plainWords(res.Header.Get("Content-Type"), words)}
 	switch {
 	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -49,7 +50,7 @@ func (r *Repository) push(ctx context.Context, base, tip plumbing.Hash, from *me
 	if err != nil {
 		return ended(ctx, err)
 	}
-	said := &headOf{max: maxServerText}
+	said := &headOf{max: maxWords}
 	report := packp.NewReportStatus()
 	if err := report.Decode(demux(update.Capabilities, answer, said)); err != nil {
 		if words := talk.words(); words != "" && ctx.Err() == nil {
@@ -78,7 +79,7 @@ func verdict(report *packp.ReportStatus, said string) error {
 		if status.Status == "ok" {
 			continue
 		}
-		if slices.ContainsFunc(lostInside, func(words string) bool { return bytes.Contains([]byte(status.Status), []byte(words)) }) {
+		if slices.ContainsFunc(lostInside, func(words string) bool { return strings.Contains(status.Status, words) }) {
 			return errMoved
 		}
 		return &Error{

@@ -67,7 +67,7 @@ func (w *sshWire) open(ctx context.Context, service string) (conversation, error
 	if err != nil {
 		return nil, err
 	}
-	c := &sshConversation{conn: conn, said: &syncHead{head: headOf{max: maxServerText}}}
+	c := &sshConversation{conn: conn, said: &syncHead{head: headOf{max: maxWords}}}
 	c.stop = context.AfterFunc(ctx, func() { conn.Close() })
 
 	if err := w.start(c, service); err != nil {
