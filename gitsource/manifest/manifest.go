@@ -64,7 +64,21 @@ func ParseFile(path string, content []byte) *File {
 	for _, d := range documents {
 		f.add(d, content)
 	}
+	f.problems = bounded(f.problems)
 	return f
+}
+
+// maxProblems bounds what is said of one file or document: nobody reads more before correcting the first ones.
+const maxProblems = 20
+
+// bounded cuts a list of problems and says so in the last one.
+func bounded(problems []Problem) []Problem {
+	if len(problems) <= maxProblems {
+		return problems
+	}
+	problems = sortProblems(problems)[:maxProblems]
+	problems[maxProblems-1].Message += " (and there are more problems after this one)"
+	return problems
 }
 
 // Unreadable stands for a file whose content could not be had, and says why.

@@ -105,7 +105,7 @@ func (f *File) addRequest(d document) {
 		}
 		return
 	}
-	sortProblems(r.Problems)
+	r.Problems = bounded(sortProblems(r.Problems))
 	r.Raw = rawRequest(d.root, meta)
 	r.ID = r.rotationID()
 	f.requests = append(f.requests, r)

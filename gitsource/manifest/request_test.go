@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,20 @@ func TestFiles(t *testing.T) {
 		})
 		require.Empty(t, set.AllProblems())
 		require.Empty(t, set.Requests)
+	})
+
+	t.Run("a file that is nothing but problems does not drown the others", func(t *testing.T) {
+		var fields strings.Builder
+		for i := range 10_000 {
+			fmt.Fprintf(&fields, "  field%d: x\n", i)
+		}
+		set := manifest.Parse(map[string][]byte{
+			"a.yaml": []byte(strings.Repeat("---\n[\n", 10_000)), "b.yaml": []byte(generated + fields.String()),
+			"c.yaml": []byte(strings.Repeat("[", 1<<20)),
+		})
+		require.Len(t, set.Requests[0].Problems, 20)
+		require.Len(t, set.Problems, 21)
+		require.Contains(t, set.Problems[19].Message, "there are more problems")
 	})
 
 	t.Run("two requests with one name are both refused, and each names the other", func(t *testing.T) {

@@ -93,7 +93,7 @@ func (f *File) addSecret(d document, source []byte) {
 		f.problems = append(f.problems, s.Problems...)
 		return
 	}
-	sortProblems(s.Problems)
+	s.Problems = bounded(sortProblems(s.Problems))
 	f.secrets = append(f.secrets, s)
 }
 
