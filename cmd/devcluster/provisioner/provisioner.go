@@ -92,9 +92,9 @@ func New(client kubernetes.Interface, dyn dynamic.Interface, factory informers.S
 // Run works until ctx ends.
 func (p *Provisioner) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, queue := range []*work.Queue{p.objects, p.health, p.roles} {
-		all.Go(func() { queue.Run(ctx, 4) })
-	}
+	all.Go(func() { p.objects.Run(ctx, 4) })
+	all.Go(func() { p.health.Run(ctx, 16) }) // most of which wait for servers that do not answer
+	all.Go(func() { p.roles.Run(ctx, 4) })
 	all.Wait()
 }
 

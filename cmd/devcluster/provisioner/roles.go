@@ -99,8 +99,8 @@ func (p *Provisioner) patchPod(ctx context.Context, pod *corev1.Pod, labels, ann
 		return err
 	}
 	_, err = p.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "mssql-coordinator"})
-	if errors.IsNotFound(err) || errors.IsConflict(err) {
-		return nil // it is gone, and the one in its place is an event to come
+	if errors.IsNotFound(err) || errors.IsInvalid(err) { // it is gone, or another is in its place, whose uid is not ours to set
+		return nil // an event to come
 	}
 	return err
 }
