@@ -1,0 +1,89 @@
+# Everything here works from a clean clone with Go, git, gcc and make. Output goes to .build/, caches are Go's own.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# RACE=1 runs the tests of `make test` under the race detector. V=1 names every test.
+# FUZZTIME is for each fuzz target of `make fuzz`. KEEP=1 keeps the demonstration running.
+RACE ?=
+V ?=
+FUZZTIME ?= 10s
+export KEEP
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEVCLUSTER  := cmd/devcluster
+TESTFLAGS   := -timeout=20m $(if $(V),-v)
+
+.PHONY: help
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the agent: .build/gitrota
+	go build -o .build/gitrota ./cmd/gitrota
+
+# The lock is the one under which tests build devcluster for themselves. What is not a package that was compiled or
+# downloaded is a message, and shown.
+.PHONY: devcluster
+devcluster: ## build the test cluster: .build/devcluster (the first time, this compiles Kubernetes)
+	@mkdir -p .build
+	@echo "building .build/devcluster; the first time this compiles about 1,900 packages of Kubernetes, for some minutes"
+	@flock .build/devcluster.lock go build -C $(DEVCLUSTER) -v -o "$(CURDIR)/.build/devcluster" . 2>&1 | awk '\
+		/^go: downloading / { if (++fetched % 100 == 0) { print "  " fetched " modules downloaded"; fflush() } next } \
+		/^[^ :]+$$/         { if (++built % 100 == 0) { print "  " built " packages compiled"; fflush() } next } \
+		                    { print; fflush() }'
+
+.PHONY: demo
+demo: build devcluster ## rotate twice before your eyes; KEEP=1 leaves everything running to look around
+	@go build -o .build/demo ./cmd/demo
+	@.build/demo
+
+.PHONY: test
+test: tsql devcluster ## run every test, with real clusters, Git and SQL clients; RACE=1: with the race detector, V=1: verbose
+	@failed=0; \
+	go test $(TESTFLAGS) $(if $(RACE),-race) ./... || failed=1; \
+	go test -C $(DEVCLUSTER) $(TESTFLAGS) ./... || failed=1; \
+	exit $$failed
+
+# FreeTDS is the second client that the SQL Server stand-in has to convince.
+.PHONY: tsql
+tsql:
+	@command -v tsql >/dev/null && exit; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	echo "installing the Debian package freetds-bin, whose tsql the tests need"; \
+	if ! { $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends freetds-bin; }; then \
+		echo "The tests need tsql of FreeTDS, and it could not be installed. Install the package freetds-bin (Debian, Ubuntu) or freetds." >&2; \
+		exit 1; \
+	fi
+
+.PHONY: bench
+bench: devcluster ## run the benchmarks
+	go test -timeout=60m -run='^$$' -bench=. -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list='^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt these files: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	go vet -C $(DEVCLUSTER) ./...
+	go run $(STATICCHECK) ./...
+	cd $(DEVCLUSTER) && go run $(STATICCHECK) ./...
+
+.PHONY: verify
+verify: ## check that gofmt and go mod tidy have nothing left to change
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
+	go -C $(DEVCLUSTER) mod tidy -diff
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf .build
