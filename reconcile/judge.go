@@ -16,6 +16,9 @@ func (c *Controller) judge(blobs map[string]string) {
 	written := map[string]bool{}
 	for _, r := range c.set.Requests {
 		request := requestOf(r, c.origins[blobs[r.Path]])
+		if written[request.Key()] {
+			continue // one of two with the same name: the status of the first names the other's place
+		}
 		written[request.Key()] = true
 		old, known := c.statuses[request.Key()]
 		bound := known && old.Request.ID != "" && old.Phase.Finished()
