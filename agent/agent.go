@@ -89,7 +89,7 @@ func New(options Options) (*Agent, error) {
 	a.controller = reconcile.NewController(reconcile.Options{
 		Repository: repository, Keys: keys, Path: options.Path, StatusPath: options.StatusPath, Log: options.Log,
 		Engine: &reconcile.Engine{
-			Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
+			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
 			Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})

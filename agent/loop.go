@@ -13,7 +13,7 @@ import (
 
 // loop polls, starts and flushes until ctx ends or, with Options.Once, nothing is left.
 func (a *Agent) loop(ctx context.Context) error {
-	var poll, flush backoff
+	var poll, flush, release backoff
 	released := false
 	for ctx.Err() == nil {
 		if poll.due() {
@@ -31,12 +31,17 @@ func (a *Agent) loop(ctx context.Context) error {
 			}
 		}
 		a.controller.Advance(ctx)
-		if !released && a.controller.State().Revision != "" {
+		if !released && release.due() && a.controller.State().Revision != "" {
 			// The API server may be away for a while; until it has told which databases are paused, the question stays.
-			if err := a.controller.ReleasePaused(ctx); err != nil {
-				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err)
-			} else {
+			switch err := a.controller.ReleasePaused(ctx); {
+			case err == nil:
 				released = true
+			case ctx.Err() != nil:
+				return nil
+			case !errors.Is(err, reconcile.ErrAPIUnavailable):
+				return err
+			default:
+				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err, "retry_in", release.failed(err, a.options.Interval).String())
 			}
 		}
 		due, dirty := a.controller.FlushDue(a.options.Interval)
@@ -54,8 +59,8 @@ func (a *Agent) loop(ctx context.Context) error {
 			return verdict(state)
 		}
 		next := poll.next
-		if !released {
-			next = earliest(next, time.Now().Add(time.Second))
+		if !released && !release.next.IsZero() {
+			next = earliest(next, release.next)
 		}
 		if dirty {
 			next = earliest(next, latest(due, flush.next))

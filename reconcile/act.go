@@ -103,7 +103,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 func (r *rotation) pause(ctx context.Context, w world, _ step) error {
 	request := r.status.Request
 	r.Cluster.Event(ctx, w.db, "Starting", "Pausing MSSQLServer database: "+request.DatabaseKey())
-	return r.Cluster.Pause(ctx, w.db, fmt.Sprintf("%s for MSSQLServerOpsRequest %s, rotation %s", PauseMessage, request.Key(), request.ID))
+	return r.Cluster.Pause(ctx, w.db, r.pauseReason(request))
 }
 
 // apply changes the password on one replica. It uses a session of its own: should the connection break before the
@@ -207,7 +207,7 @@ func (r *rotation) verify(ctx context.Context, w world, s step) error {
 
 func (r *rotation) resume(ctx context.Context, w world, _ step) error {
 	r.Cluster.Event(ctx, w.db, "Starting", "Resuming MSSQLServer database: "+r.status.Request.DatabaseKey())
-	return r.Cluster.Resume(ctx, w.db)
+	return r.Cluster.Resume(ctx, w.db, w.db.PauseReason)
 }
 
 // settle ends a rotation that succeeded: from here on the new credential is the live one.
@@ -236,7 +236,10 @@ func (r *rotation) discard(ctx context.Context, w world, _ step) error {
 	if err := r.writeKeeper(ctx, keeper, r.keeperSecret); err != nil {
 		return err
 	}
-	return r.Cluster.Resume(ctx, w.db)
+	if !w.pausedByUs {
+		return nil
+	}
+	return r.Cluster.Resume(ctx, w.db, w.db.PauseReason)
 }
 
 // fail ends the request with a status that says why. Before that it sees to what must not stay behind: a staged
@@ -296,8 +299,8 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (left, err 
 			return nil, err
 		}
 	}
-	if w.db.PausedByGitrota() {
-		if err := r.Cluster.Resume(bounded, w.db); err != nil {
+	if w.pausedByUs {
+		if err := r.Cluster.Resume(bounded, w.db, w.db.PauseReason); err != nil {
 			return nil, err
 		}
 	}

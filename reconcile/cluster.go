@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
-	"strings"
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/mssql"
@@ -27,12 +27,12 @@ var (
 type Cluster interface {
 	// Database reads a MSSQLServer. ErrNotFound if there is none.
 	Database(ctx context.Context, namespace, name string) (Database, error)
-	// PausedDatabases lists the databases that gitrota has paused, in all namespaces.
+	// PausedDatabases lists the databases that are paused, by whomever, in all namespaces.
 	PausedDatabases(ctx context.Context) ([]Database, error)
-	// Pause makes KubeDB leave the database alone; message says who and why, and begins with PauseMessage.
-	// Resume undoes a pause of gitrota's own and leaves any other. Both are idempotent.
-	Pause(ctx context.Context, db Database, message string) error
-	Resume(ctx context.Context, db Database) error
+	// Pause makes KubeDB leave the database alone, if it is not paused already; reason says who paused it and why.
+	// Resume undoes the pause with that reason and leaves any other. Both are idempotent.
+	Pause(ctx context.Context, db Database, reason string) error
+	Resume(ctx context.Context, db Database, reason string) error
 
 	// Pods lists the database's pods that run a SQL Server, those that end included, ordered by name.
 	Pods(ctx context.Context, db Database) ([]Pod, error)
@@ -76,9 +76,6 @@ func (SQLServers) Open(ctx context.Context, endpoint mssql.Endpoint, login crede
 	return session, nil
 }
 
-// PauseMessage begins the message of the Paused condition that gitrota sets, and tells its own pauses from others'.
-const PauseMessage = "Paused by gitrota"
-
 // Database is a KubeDB MSSQLServer.
 type Database struct {
 	Namespace, Name, UID string
@@ -94,10 +91,8 @@ type Database struct {
 	RootCAs *x509.CertPool
 }
 
-// PausedByGitrota tells gitrota's own pause from anybody else's.
-func (d Database) PausedByGitrota() bool {
-	return d.Paused && strings.HasPrefix(d.PauseReason, PauseMessage)
-}
+// replica is the name of a replica's pod, as StatefulSets and PetSets count them.
+func (d Database) replica(ordinal int) string { return fmt.Sprintf("%s-%d", d.Name, ordinal) }
 
 // Pod is a pod with a SQL Server in it.
 type Pod struct {

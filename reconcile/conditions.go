@@ -55,7 +55,7 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 	if !r.status.Has(TypeStaged) {
 		set(condition(TypeStaged, stagedMessage(w)))
 	}
-	if !w.db.PausedByGitrota() && !w.promoted() {
+	if !w.pausedByUs && !w.promoted() {
 		return
 	}
 	set(condition(TypePaused, "Successfully paused database"))
@@ -64,9 +64,11 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 	} else {
 		set(condition(TypeUpdateCredential, "Successfully referenced the user provided authSecret"))
 	}
-	for _, replica := range w.replicas {
-		if replica.acceptsNext {
-			set(Condition{Type: TypeApplied + replica.Name, Status: "True", Reason: ReasonApplied, Message: replica.Name + " accepts the new credential"})
+	for i := range w.db.Replicas {
+		name := w.db.replica(i)
+		// The credential was promoted only after every replica had said that it accepts it.
+		if w.replica(name).acceptsNext || w.promoted() {
+			set(Condition{Type: TypeApplied + name, Status: "True", Reason: ReasonApplied, Message: name + " accepts the new credential"})
 		}
 	}
 	if !w.promoted() {
@@ -87,7 +89,7 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 func (r *rotation) observeRestarts(w world, set func(Condition)) {
 	restarted := 0
 	for i := range w.db.Replicas {
-		name := fmt.Sprintf("%s-%d", w.db.Name, i)
+		name := w.db.replica(i)
 		old, listed := w.keeper.Restart[name]
 		if !listed {
 			continue

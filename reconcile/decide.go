@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -10,14 +9,16 @@ import (
 
 // world is everything that a decision rests on, as plain data. It is gathered anew before each step.
 type world struct {
-	status   Status
-	db       Database
-	auth     Secret // without UID: there is none
-	keeper   Keeper
-	missing  []string // what Kubernetes does not let gitrota do
-	supplied Supplied // what the user supplied; zero if the request names no Secret
-	live     credential.Credential
-	replicas []replica
+	status Status
+	db     Database
+	// pausedByUs: the database is paused, and this engine's owner has paused it.
+	pausedByUs bool
+	auth       Secret // without UID: there is none
+	keeper     Keeper
+	missing    []string // what Kubernetes does not let gitrota do
+	supplied   Supplied // what the user supplied; zero if the request names no Secret
+	live       credential.Credential
+	replicas   []replica
 }
 
 // replica is one SQL Server and what it said when it was last asked.
@@ -138,7 +139,7 @@ func complete(w world) step {
 			return step{kind: stepVerify, target: r.Name}
 		}
 	}
-	if w.db.PausedByGitrota() {
+	if w.pausedByUs {
 		return step{kind: stepResume}
 	}
 	return step{kind: stepSettle}
@@ -162,7 +163,7 @@ func connect(w world) (step, bool) {
 
 // pause asks for KubeDB to be kept away, unless it is.
 func pause(w world) (step, bool) {
-	if w.db.PausedByGitrota() {
+	if w.pausedByUs {
 		return step{}, false
 	}
 	if err := pausedByOther(w); err != nil {
@@ -186,7 +187,7 @@ func (w world) promoted() bool {
 // absent names the first replica that has no pod.
 func (w world) absent() string {
 	for i := range w.db.Replicas {
-		name := fmt.Sprintf("%s-%d", w.db.Name, i)
+		name := w.db.replica(i)
 		if !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.Name == name }) {
 			return name
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -15,6 +16,9 @@ import (
 // Engine rotates credentials. Its methods are safe for concurrent use as long as no two of them work on the same
 // database in this process; two processes are kept apart by the conditional writes of the keeper.
 type Engine struct {
+	// Owner names what the engine works for, such as the repository and its branch. Engines with different owners may
+	// share a cluster: each resumes only what it has paused itself, and waits for the others.
+	Owner   string
 	Cluster Cluster
 	Servers Servers
 	Clock   Clock
@@ -97,9 +101,13 @@ func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
 	return nil
 }
 
-// Release brings a database that gitrota has paused, and for which no request runs, back to its users: a rotation that
-// was cut off goes on to its end and is reported, and the pause is removed.
+// Release brings a database that this engine, in an earlier life, has paused, and for which no request runs, back to
+// its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. Other databases
+// it leaves alone.
 func (e *Engine) Release(ctx context.Context, db Database, report func(Status)) error {
+	if !e.hasPaused(db) {
+		return nil
+	}
 	keeper, _, err := e.readKeeper(ctx, db)
 	if err != nil {
 		return err
@@ -108,7 +116,19 @@ func (e *Engine) Release(ctx context.Context, db Database, report func(Status)) 
 		e.Rotate(ctx, Job{Status: *keeper.Record, Report: report})
 		return ctx.Err()
 	}
-	return e.Cluster.Resume(ctx, db)
+	return e.Cluster.Resume(ctx, db, db.PauseReason)
+}
+
+// pauseReason is what the engine writes into a database that it pauses.
+func (e *Engine) pauseReason(r Request) string {
+	return fmt.Sprintf("Paused by gitrota for MSSQLServerOpsRequest %s, rotation %s%s", r.Key(), r.ID, e.ownerSuffix())
+}
+
+func (e *Engine) ownerSuffix() string { return ", as " + e.Owner + " asks" }
+
+// hasPaused tells the engine's own pauses from anybody else's.
+func (e *Engine) hasPaused(db Database) bool {
+	return db.Paused && strings.HasPrefix(db.PauseReason, "Paused by gitrota") && strings.HasSuffix(db.PauseReason, e.ownerSuffix())
 }
 
 // readKeeper reads the keeper of a database's auth Secret and the Secret that it is stored in.

@@ -97,7 +97,7 @@ func passwordChanges(w world) *fault.Error {
 }
 
 func pausedByOther(w world) *fault.Error {
-	if !w.db.Paused || w.db.PausedByGitrota() {
+	if !w.db.Paused || w.pausedByUs {
 		return nil
 	}
 	return fault.New(fault.Wait, ReasonPausedByOther, "wait for whoever paused it, or remove its condition Paused",

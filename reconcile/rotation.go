@@ -209,6 +209,7 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 	} else if err != nil {
 		return w, err
 	}
+	w.pausedByUs = r.hasPaused(w.db)
 	if w.auth, err = r.Cluster.Secret(ctx, w.db.Namespace, w.db.AuthSecret); errors.Is(err, ErrNotFound) {
 		w.auth = Secret{Namespace: w.db.Namespace, Name: w.db.AuthSecret}
 	} else if err != nil {
@@ -218,6 +219,9 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 		return w, err
 	}
 	if !w.keeper.Next.IsZero() && w.keeper.Next.RotationID != request.ID {
+		if err := pausedByOther(w); err != nil {
+			return w, err // whoever staged it is at work
+		}
 		return w, &otherStaged{record: *w.keeper.Record}
 	}
 	if !w.keeper.Next.IsZero() {

@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 // installed applies the install manifests once, so that agents run with the rights that they grant and no others.
 func installed(t *testing.T, cluster *kubetest.Cluster) {
 	t.Helper()
-	installOnce.Do(func() { cluster.Kubectl(t, "create", "ns", "gitrota"); cluster.Kubectl(t, "-n", "gitrota", "create", "sa", "gitrota"); cluster.Kubectl(t, "create", "clusterrolebinding", "gitrota", "--clusterrole=cluster-admin", "--serviceaccount=gitrota:gitrota") })
+	installOnce.Do(func() { cluster.Kubectl(t, "apply", "-k", "../../examples/install") })
 }
 
 var installOnce sync.Once
@@ -244,10 +244,11 @@ func (w *world) eventually(what string, holds func() bool) {
 
 // agent is a running gitrota.
 type agentProcess struct {
-	w   *world
-	cmd *exec.Cmd
-	out bytes.Buffer
-	mu  sync.Mutex
+	w    *world
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	out  bytes.Buffer
+	mu   sync.Mutex
 }
 
 func (p *agentProcess) Write(text []byte) (int, error) {
@@ -270,12 +271,16 @@ func (w *world) start(args ...string) *agentProcess {
 	w.Helper()
 	binary, err := os.Executable()
 	require.NoError(w.T, err)
-	p := &agentProcess{w: w, cmd: exec.Command(binary, args...)}
+	p := &agentProcess{w: w, cmd: exec.Command(binary, args...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asGitrota+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(w.T, p.cmd.Start())
-	w.Cleanup(func() { p.kill() })
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	w.Cleanup(p.kill)
 	return p
 }
 
@@ -301,9 +306,11 @@ func (w *world) once(more ...string) int {
 // wait returns the exit code, -1 after a signal.
 func (p *agentProcess) wait() int {
 	p.w.Helper()
-	timer := time.AfterFunc(2*time.Minute, func() { p.cmd.Process.Kill() })
-	defer timer.Stop()
-	p.cmd.Wait()
+	select {
+	case <-p.done:
+	case <-time.After(2 * time.Minute):
+		p.kill()
+	}
 	code := p.cmd.ProcessState.ExitCode()
 	if code != 0 {
 		p.w.Logf("gitrota ended with %d:\n%s", code, p.log())
@@ -311,11 +318,10 @@ func (p *agentProcess) wait() int {
 	return code
 }
 
+// kill ends the agent as a crash would.
 func (p *agentProcess) kill() {
-	if p.cmd.ProcessState == nil {
-		p.cmd.Process.Kill()
-		p.cmd.Wait()
-	}
+	p.cmd.Process.Kill()
+	<-p.done
 }
 
 func (p *agentProcess) terminate() int {

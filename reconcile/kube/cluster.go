@@ -93,7 +93,7 @@ func (c *Cluster) PausedDatabases(ctx context.Context) ([]reconcile.Database, er
 	}
 	var paused []reconcile.Database
 	for i := range list.Items {
-		if db := database(&list.Items[i]); db.PausedByGitrota() {
+		if db := database(&list.Items[i]); db.Paused {
 			paused = append(paused, db)
 		}
 	}

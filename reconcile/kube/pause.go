@@ -17,13 +17,13 @@ import (
 const conditionPaused = "Paused"
 
 // Pause implements [reconcile.Cluster].
-func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, message string) error {
+func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, reason string) error {
 	return c.updateConditions(ctx, db, "pausing", func(object *unstructured.Unstructured, conditions []any) []any {
 		if pausedCondition(object) != nil {
 			return nil // ours from an earlier try, or somebody else's: the next gathering tells
 		}
 		return append(conditions, map[string]any{
-			"type": conditionPaused, "status": "True", "reason": conditionPaused, "message": message,
+			"type": conditionPaused, "status": "True", "reason": conditionPaused, "message": reason,
 			"observedGeneration": object.GetGeneration(),
 			"lastTransitionTime": time.Now().UTC().Format(time.RFC3339),
 		})
@@ -31,9 +31,9 @@ func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, message stri
 }
 
 // Resume implements [reconcile.Cluster].
-func (c *Cluster) Resume(ctx context.Context, db reconcile.Database) error {
+func (c *Cluster) Resume(ctx context.Context, db reconcile.Database, reason string) error {
 	return c.updateConditions(ctx, db, "resuming", func(object *unstructured.Unstructured, conditions []any) []any {
-		if !database(object).PausedByGitrota() {
+		if now := database(object); !now.Paused || now.PauseReason != reason {
 			return nil
 		}
 		kept := []any{}
