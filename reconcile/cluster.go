@@ -34,7 +34,7 @@ type Cluster interface {
 	Pause(ctx context.Context, db Database, reason string) error
 	Resume(ctx context.Context, db Database, reason string) error
 
-	// Pods lists the database's pods that run a SQL Server, those that end included, ordered by name.
+	// Pods returns the database's pods that run a SQL Server, those that end included, in the order of the replicas.
 	Pods(ctx context.Context, db Database) ([]Pod, error)
 	// Evict asks for a pod's end, if it is still the one with that UID. It does not wait.
 	Evict(ctx context.Context, pod Pod) error
@@ -91,8 +91,8 @@ type Database struct {
 	RootCAs *x509.CertPool
 }
 
-// replica is the name of a replica's pod, as StatefulSets and PetSets count them.
-func (d Database) replica(ordinal int) string { return fmt.Sprintf("%s-%d", d.Name, ordinal) }
+// Replica is the name of a replica's pod, as StatefulSets and PetSets count them.
+func (d Database) Replica(ordinal int) string { return fmt.Sprintf("%s-%d", d.Name, ordinal) }
 
 // Pod is a pod with a SQL Server in it.
 type Pod struct {

@@ -187,7 +187,7 @@ func (w world) promoted() bool {
 // absent names the first replica that has no pod.
 func (w world) absent() string {
 	for i := range w.db.Replicas {
-		name := w.db.replica(i)
+		name := w.db.Replica(i)
 		if !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.Name == name }) {
 			return name
 		}

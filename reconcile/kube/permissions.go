@@ -16,7 +16,7 @@ var needed = []authorizationv1.ResourceAttributes{
 	{Verb: "get", Resource: "secrets"},
 	{Verb: "create", Resource: "secrets"},
 	{Verb: "update", Resource: "secrets"},
-	{Verb: "list", Resource: "pods"},
+	{Verb: "get", Resource: "pods"},
 	{Verb: "create", Resource: "pods", Subresource: "eviction"},
 	{Verb: "create", Resource: "events"},
 }

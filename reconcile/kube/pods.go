@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,43 +18,48 @@ import (
 )
 
 const (
-	// containerServer is the container in which KubeDB runs SQL Server. An availability group's arbiter has none.
+	// containerServer is the container in which KubeDB runs SQL Server.
 	containerServer = "mssql"
 	portServer      = "1433"
 	// ReasonDisruptionBudget: a PodDisruptionBudget does not let a pod be evicted at this time.
 	ReasonDisruptionBudget = "DisruptionBudget"
 )
 
-// Pods implements [reconcile.Cluster]. Pods are found by the labels that KubeDB gives them.
+// Pods implements [reconcile.Cluster]. A PetSet's pods are called <database>-0 and so on, and are read one by one: a
+// list, even of one pod, waits up to a tenth of a second until the API server's cache has caught up.
 func (c *Cluster) Pods(ctx context.Context, db reconcile.Database) ([]reconcile.Pod, error) {
-	list, err := c.typed.CoreV1().Pods(db.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: "app.kubernetes.io/name=mssqlservers.kubedb.com,app.kubernetes.io/instance=" + db.Name,
-	})
-	if err != nil {
-		return nil, fault("listing the pods of "+db.Namespace+"/"+db.Name, err)
-	}
 	var pods []reconcile.Pod
-	for i := range list.Items {
-		p := &list.Items[i]
-		if !slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == containerServer }) {
+	for ordinal := range db.Replicas {
+		name := db.Replica(ordinal)
+		p, err := c.typed.CoreV1().Pods(db.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
 			continue
 		}
-		pod := reconcile.Pod{
-			Namespace: p.Namespace, Name: p.Name, UID: string(p.UID),
-			ServerName:   fmt.Sprintf("%s.%s-pods.%s.svc", p.Name, db.Name, p.Namespace),
-			Ending:       p.DeletionTimestamp != nil,
-			PasswordFrom: secretsInEnvironment(p),
+		if err != nil {
+			return nil, fault("reading the pod "+db.Namespace+"/"+name, err)
 		}
-		if p.Status.PodIP != "" {
-			pod.Address = net.JoinHostPort(p.Status.PodIP, portServer)
+		if slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == containerServer }) {
+			pods = append(pods, replica(db, p))
 		}
-		pod.Ready = !pod.Ending && p.Status.Phase == corev1.PodRunning && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
-		pods = append(pods, pod)
 	}
-	slices.SortFunc(pods, func(a, b reconcile.Pod) int { return strings.Compare(a.Name, b.Name) })
 	return pods, nil
+}
+
+// replica reads what a rotation needs of a pod.
+func replica(db reconcile.Database, p *corev1.Pod) reconcile.Pod {
+	pod := reconcile.Pod{
+		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID),
+		ServerName:   fmt.Sprintf("%s.%s-pods.%s.svc", p.Name, db.Name, p.Namespace),
+		Ending:       p.DeletionTimestamp != nil,
+		PasswordFrom: secretsInEnvironment(p),
+	}
+	if p.Status.PodIP != "" {
+		pod.Address = net.JoinHostPort(p.Status.PodIP, portServer)
+	}
+	pod.Ready = !pod.Ending && p.Status.Phase == corev1.PodRunning && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	return pod
 }
 
 // secretsInEnvironment lists the Secrets whose values a pod took into its environment when it started.
