@@ -20,13 +20,18 @@ func (r *rotation) act(ctx context.Context, w world, s step) error {
 	defer cancel()
 	began := r.Clock.Now()
 	err := r.steps()[s.kind](ctx, w, s)
-	if r.Observe != nil {
-		r.Observe(string(s.kind), r.Clock.Now().Sub(began), err)
-	}
+	r.observeStep(s, began, err)
 	if err == nil {
 		r.Log.Info("step done", "request", r.status.Request.Key(), "database", r.status.Request.Database, "step", s)
 	}
 	return err
+}
+
+// observeStep tells how long a step took.
+func (r *rotation) observeStep(s step, began time.Time, err error) {
+	if r.Observe != nil {
+		r.Observe(string(s.kind), r.Clock.Now().Sub(began), err)
+	}
 }
 
 func (r *rotation) steps() map[stepKind]func(context.Context, world, step) error {

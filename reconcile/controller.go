@@ -50,7 +50,7 @@ type Controller struct {
 	statuses map[string]Status    // by request: the newest that is known
 	dirty    map[string]time.Time // the requests whose status Git does not have, since when
 	saved    time.Time            // when statuses were last brought into Git
-	busy     map[string]bool      // the databases that a rotation runs for
+	busy     map[string]string    // the databases that a rotation runs for, and its request
 	ended    map[Phase]int        // how the requests ended that this controller served
 }
 
@@ -59,7 +59,7 @@ func NewController(options Options) *Controller {
 	return &Controller{
 		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, origins: map[string]gitsource.Commit{},
 		changed:  make(chan struct{}, 1),
-		statuses: map[string]Status{}, dirty: map[string]time.Time{}, busy: map[string]bool{}, ended: map[Phase]int{},
+		statuses: map[string]Status{}, dirty: map[string]time.Time{}, busy: map[string]string{}, ended: map[Phase]int{},
 	}
 }
 
@@ -123,7 +123,7 @@ func (c *Controller) load(ctx context.Context, snapshot *gitsource.Snapshot) err
 	defer c.mu.Unlock()
 	for key, s := range c.statuses {
 		// What this process knows better than Git stays: it is on its way there.
-		if _, dirty := c.dirty[key]; dirty || c.busy[s.Request.DatabaseKey()] && !s.Phase.Finished() {
+		if _, dirty := c.dirty[key]; dirty || c.busy[s.Request.DatabaseKey()] == key {
 			known[key] = s
 		}
 	}
@@ -190,8 +190,14 @@ func (c *Controller) Advance(ctx context.Context) {
 		unfinished[s.Request.DatabaseKey()] = append(unfinished[s.Request.DatabaseKey()], s)
 	}
 	for database, list := range unfinished {
-		if c.busy[database] && len(list) == 1 {
+		runs, busy := c.busy[database]
+		if busy && len(list) == 1 {
 			continue
+		}
+		for i := range list {
+			if list[i].Request.Key() == runs {
+				list[i].Phase = PhaseProgressing // also while it waits for its database
+			}
 		}
 		q := arrange(list, c.Engine.Clock.Now())
 		for _, s := range slices.Concat(q.skipped, q.waiting) {
@@ -199,7 +205,7 @@ func (c *Controller) Advance(ctx context.Context) {
 				c.update(s)
 			}
 		}
-		if c.busy[database] {
+		if busy {
 			continue
 		}
 		c.start(ctx, *q.run, q.skipped)
@@ -209,7 +215,7 @@ func (c *Controller) Advance(ctx context.Context) {
 // start runs a rotation in the background. The caller holds the lock.
 func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 	database := s.Request.DatabaseKey()
-	c.busy[database] = true
+	c.busy[database] = s.Request.Key()
 	// From here on it is the one that runs: a newer request waits.
 	s.Phase = PhaseProgressing
 	c.statuses[s.Request.Key()] = s
@@ -236,10 +242,10 @@ func (c *Controller) ReleasePaused(ctx context.Context) error {
 	defer c.mu.Unlock()
 	for _, db := range paused {
 		key := db.Namespace + "/" + db.Name
-		if c.busy[key] {
+		if _, busy := c.busy[key]; busy {
 			continue
 		}
-		c.busy[key] = true
+		c.busy[key] = ""
 		c.running.Go(func() {
 			if err := c.Engine.Release(ctx, db, c.report); err != nil {
 				c.Log.Error("a paused database could not be resumed", "database", key, "error", err)

@@ -35,6 +35,7 @@ type replica struct {
 type stepKind string
 
 const (
+	stepGather   stepKind = "gather"   // read the world; what every decision begins with
 	stepReject   stepKind = "reject"   // the request may not run
 	stepWait     stepKind = "wait"     // for what the step's error says
 	stepConnect  stepKind = "connect"  // open a session on a replica with a credential that we know of

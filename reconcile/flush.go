@@ -68,7 +68,16 @@ func (c *Controller) Flush(ctx context.Context) error {
 		}
 	}
 	snapshot, err := c.Repository.Write(ctx, []string{c.Path, c.StatusPath}, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
-		return commit(tip, c.StatusPath, statuses, all, problems)
+		change, err := commit(tip, c.StatusPath, statuses, all, problems)
+		if err != nil || change == nil {
+			return nil, err
+		}
+		for path := range change.Files {
+			if !inside(path, c.StatusPath) {
+				return nil, fmt.Errorf("refusing to write %s, which is not gitrota's own", path)
+			}
+		}
+		return change, nil
 	})
 	if err != nil {
 		return fmt.Errorf("writing %d statuses: %w", len(statuses), err)

@@ -72,9 +72,13 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 func describe(c *gitsource.Change, written []Status, problems []manifest.Problem, problemsChanged bool) {
 	switch len(written) {
 	case 0:
-		c.Subject = fmt.Sprintf("report %d problems in the manifests", len(problems))
-		if len(problems) == 0 {
+		switch len(problems) {
+		case 0:
 			c.Subject = "report that the manifests have no problems left"
+		case 1:
+			c.Subject = "report 1 problem in the manifests"
+		default:
+			c.Subject = fmt.Sprintf("report %d problems in the manifests", len(problems))
 		}
 	case 1:
 		c.Subject = fmt.Sprintf("rotate %s: %s", written[0].subject(), written[0].Phase)

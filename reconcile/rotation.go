@@ -55,9 +55,12 @@ func (e *Engine) rotation(job Job) *rotation {
 func (r *rotation) run(ctx context.Context) error {
 	defer r.closeSessions()
 	for ctx.Err() == nil {
+		next := step{kind: stepGather}
+		began := r.Clock.Now()
 		w, err := r.gather(ctx)
-		next := step{kind: "gather"}
+		r.observeStep(next, began, err)
 		if err == nil {
+			delete(r.attempts, next.key())
 			if r.endedBefore(w) {
 				return nil
 			}
@@ -139,6 +142,9 @@ func (r *rotation) progressed(s step) {
 	}
 }
 
+// delayFirst is the time before a step is tried for the second time; further ones wait longer.
+const delayFirst = 100 * time.Millisecond
+
 // judge decides whether a step that failed is tried again. It sleeps before a further try and returns nil, or returns
 // why the request ends here.
 func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
@@ -148,7 +154,7 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
 		a = &attempt{began: now}
 		r.attempts[s.key()] = a
 	}
-	delay := min(100*time.Millisecond<<min(a.pauses, 10), 2*time.Second)
+	delay := min(delayFirst<<min(a.pauses, 10), 2*time.Second)
 	a.pauses++
 	switch {
 	case ctx.Err() != nil:
@@ -169,19 +175,21 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
 	}
 	a.last = cause
 	timeout := r.status.Request.stepTimeout()
+	left := timeout - now.Sub(a.began)
 	if cause.Class == fault.Retry {
 		a.failures++
 	}
 	switch {
 	case cause.Class == fault.Refuse, cause.Class == fault.Stop:
 		return cause
-	case now.Sub(a.began)+delay > timeout:
+	case left < delayFirst:
 		timedOut := *cause
 		timedOut.Class, timedOut.Reason = fault.Refuse, ReasonTimeout
 		timedOut.Message = fmt.Sprintf("the step %q did not end within its timeout of %s: %s", s, timeout, cause.Message)
 		return &timedOut
 	}
-	r.Clock.Sleep(ctx, delay)
+	// Towards the end the tries come closer together, so that a short timeout is used and not cut to its half.
+	r.Clock.Sleep(ctx, min(delay, left/2))
 	return nil
 }
 
@@ -198,7 +206,7 @@ func (r *rotation) stepContext(ctx context.Context, s step) (context.Context, co
 
 // gather reads the world.
 func (r *rotation) gather(ctx context.Context) (world, error) {
-	ctx, cancel := r.stepContext(ctx, step{kind: "gather"})
+	ctx, cancel := r.stepContext(ctx, step{kind: stepGather})
 	defer cancel()
 	request := r.status.Request
 	w := world{status: r.status}

@@ -72,7 +72,7 @@ func TestNamesAndPasswordsSurviveTheWayIntoAStatement(t *testing.T) {
 		"o'brien":           "It's-Quoted-1'",
 		"[bracketed]":       "Br]ack]]ets-1[",
 		`user "x"`:          `Back\slash-"1"`,
-		"drop login sa; --": "Aa1'; DROP LOGIN sa; --",
+		"x]; DROP LOGIN sa": "Aa1'; DROP LOGIN sa; --",
 		"ümlaut 名前":         "Größe-名前-1",
 		"percent":           "100%-{{x}}-$Y-#@&",
 	} {
