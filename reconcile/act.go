@@ -267,6 +267,7 @@ func (r *rotation) fail(ctx context.Context, cause *fault.Error) error {
 func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (left, err error) {
 	bounded, cancel := context.WithTimeout(ctx, r.status.Request.stepTimeout())
 	defer cancel()
+	delete(r.attempts, step{kind: stepGather}) // what the rotation has used of its time is not the conclusion's
 	w, err := r.gather(bounded)
 	var classified *fault.Error
 	var other *otherStaged

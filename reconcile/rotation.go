@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -134,12 +135,15 @@ func (r *rotation) exhausted(s step) *fault.Error {
 	return nil
 }
 
-// progressed forgets the failures that a success has made up for.
+// progressed forgets the failures that a success has made up for, and what was waited for before it.
 func (r *rotation) progressed(s step) {
 	delete(r.attempts, s.key())
 	if s.kind != stepConnect {
 		delete(r.attempts, sessionLost(s.target))
 	}
+	maps.DeleteFunc(r.attempts, func(waited step, _ *attempt) bool {
+		return waited.kind == stepWait || waited.kind == stepAwaitPod
+	})
 }
 
 // delayFirst is the time before a step is tried for the second time; further ones wait longer.
