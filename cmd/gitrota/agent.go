@@ -54,7 +54,7 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 			}
 			a, err := agent.New(options)
 			if err != nil {
-				return err
+				return usageError{cmd.CommandPath(), err} // nothing was asked of anybody yet: a flag is wrong
 			}
 			if a.Addr() != "" {
 				log.Info("listening", "address", a.Addr())
