@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -62,13 +63,35 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 		refused = map[credential.Credential]bool{}
 		r.refused[pod.UID] = refused
 	}
-	for _, login := range candidates(w) {
+	logins := candidates(w, pod.Name)
+	if len(refused) == 0 && len(logins) > 1 && !w.keeper.Next.IsZero() {
+		// Which of the two it is, only a login can tell, and it may be refused. Should this run die of it, the next one
+		// begins with the other.
+		keeper := w.keeper
+		keeper.TryFirst = maps.Clone(keeper.TryFirst)
+		if keeper.TryFirst == nil {
+			keeper.TryFirst = map[string]string{}
+		}
+		keeper.TryFirst[pod.Name] = keyNext
+		if logins[0] == w.keeper.Next.Credential {
+			keeper.TryFirst[pod.Name] = keyLive
+		}
+		if err := r.writeKeeper(ctx, keeper, r.keeperSecret); err != nil {
+			return err
+		}
+	}
+	for _, login := range logins {
 		if refused[login] {
 			continue
 		}
 		session, err := r.Servers.Open(ctx, endpoint(w, pod), login)
 		if err == nil {
-			r.sessions[pod.UID] = &held{Session: session, login: login}
+			h := &held{Session: session, login: login}
+			if !w.promoted() {
+				// The change will want a session of its own. Opened now, it cannot be refused because somebody was quicker.
+				h.spare, _ = r.Servers.Open(ctx, endpoint(w, pod), login)
+			}
+			r.sessions[pod.UID] = h
 			return nil
 		}
 		if fault.As(err).Reason != mssql.ReasonRefusedLogin {
@@ -95,7 +118,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 		keeper.Live = Entry{Credential: w.live}
 	}
 	keeper.Next = Entry{Credential: next, RotationID: r.status.Request.ID}
-	keeper.Restart = nil
+	keeper.Restart, keeper.TryFirst = nil, nil
 	for _, skipped := range r.job.Superseded {
 		keeper.remember(skipped, r.Clock.Now())
 	}
@@ -115,9 +138,21 @@ func (r *rotation) pause(ctx context.Context, w world, _ step) error {
 // answer, the other session is still authenticated and tells what happened. The next gathering reads the result back.
 func (r *rotation) apply(ctx context.Context, w world, s step) error {
 	pod := w.replica(s.target).Pod
-	session, err := r.Servers.Open(ctx, endpoint(w, pod), r.sessions[pod.UID].login)
-	if err != nil {
-		return err
+	h := r.sessions[pod.UID]
+	session := h.spare
+	h.spare = nil
+	if session == nil {
+		var err error
+		session, err = r.Servers.Open(ctx, endpoint(w, pod), h.login)
+		if err != nil && fault.As(err).Reason == mssql.ReasonRefusedLogin && !r.refused[pod.UID][h.login] {
+			// It was accepted a moment ago, so somebody has changed the password since: another agent with the same
+			// staged credential, most likely. The open session tells.
+			r.refused[pod.UID][h.login] = true
+			return fmt.Errorf("%s has another password by now: %w", pod.Name, ErrConflict)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	defer session.Close()
 	return session.SetPassword(ctx, w.keeper.Next.Username, w.keeper.Next.Password)
@@ -218,7 +253,7 @@ func (r *rotation) resume(ctx context.Context, w world, _ step) error {
 // settle ends a rotation that succeeded: from here on the new credential is the live one.
 func (r *rotation) settle(ctx context.Context, w world, _ step) error {
 	keeper := w.keeper
-	keeper.Previous, keeper.Live, keeper.Next, keeper.Restart = keeper.Live, keeper.Next, Entry{}, nil
+	keeper.settle()
 	status := r.status.clone()
 	if !status.Phase.Finished() {
 		status.Phase = PhaseSuccessful
@@ -237,7 +272,7 @@ func (r *rotation) settle(ctx context.Context, w world, _ step) error {
 // discard ends an earlier, failed rotation whose staged credential no replica accepts.
 func (r *rotation) discard(ctx context.Context, w world, _ step) error {
 	keeper := w.keeper
-	keeper.Next, keeper.Restart = Entry{}, nil
+	keeper.drop()
 	if err := r.writeKeeper(ctx, keeper, r.keeperSecret); err != nil {
 		return err
 	}
@@ -284,9 +319,9 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (left, err 
 	switch verdict := conclude(w); {
 	case !staged:
 	case verdict == settleStaged:
-		keeper.Previous, keeper.Live, keeper.Next, keeper.Restart = keeper.Live, keeper.Next, Entry{}, nil
+		keeper.settle()
 	case verdict == dropStaged:
-		keeper.Next, keeper.Restart = Entry{}, nil
+		keeper.drop()
 	default:
 		recovery = recoveryMessage(w, r.keeperSecret)
 		left = cause

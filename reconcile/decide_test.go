@@ -171,12 +171,15 @@ func TestAStagedCredentialIsDroppedOnlyWhenEveryReplicaSaysThatItIsNotIts(t *tes
 }
 
 func TestOpeningASessionTriesTheLikeliestCredentialFirstAndNoneTwice(t *testing.T) {
-	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(fresh()))
-	require.Equal(t, []credential.Credential{login("Old-password-1"), login("New-password-1")}, candidates(staged()))
-	require.Equal(t, []credential.Credential{login("New-password-1")}, candidates(promoted()))
+	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(fresh(), "db-0"))
+	require.Equal(t, []credential.Credential{login("Old-password-1"), login("New-password-1")}, candidates(staged(), "db-0"))
+	require.Equal(t, []credential.Credential{login("New-password-1")}, candidates(promoted(), "db-0"))
+
+	tried := with(staged(), func(w *world) { w.keeper.TryFirst = map[string]string{"db-0": "next"} })
+	require.Equal(t, []credential.Credential{login("New-password-1"), login("Old-password-1")}, candidates(tried, "db-0"), "an earlier run may have died with the other")
 
 	drifted := with(fresh(), func(w *world) { w.keeper.Live = Entry{Credential: login("Kept-password-1")} })
-	require.Equal(t, []credential.Credential{login("Kept-password-1"), login("Old-password-1")}, candidates(drifted))
+	require.Equal(t, []credential.Credential{login("Kept-password-1"), login("Old-password-1")}, candidates(drifted, "db-0"))
 	same := with(fresh(), func(w *world) { w.keeper.Live = Entry{Credential: login("Old-password-1")} })
-	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(same))
+	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(same, "db-0"))
 }

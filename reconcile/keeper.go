@@ -27,6 +27,9 @@ type Keeper struct {
 	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
 	// listed yet.
 	Restart map[string]string
+	// TryFirst names for a replica which of next and live a run begins with that does not know what the replica accepts.
+	// It is written before such a login, as the one that is not tried: two runs in a row do not fail with the same.
+	TryFirst map[string]string
 	// Finished remembers which rotations ended, the newest last: none of them runs again, whatever becomes of Git.
 	Finished []Finished
 }
@@ -58,6 +61,15 @@ func (k *Keeper) finished(id string) (Finished, bool) {
 	return Finished{}, false
 }
 
+// settle makes the staged credential the live one.
+func (k *Keeper) settle() {
+	k.Previous, k.Live = k.Live, k.Next
+	k.drop()
+}
+
+// drop forgets the staged credential.
+func (k *Keeper) drop() { k.Next, k.Restart, k.TryFirst = Entry{}, nil, nil }
+
 // end puts the record of an ended request into the keeper.
 func (k *Keeper) end(s Status, now time.Time) {
 	record := s.clone()
@@ -86,6 +98,7 @@ const (
 	keyPrevious = "previous"
 	keyRecord   = "record"
 	keyRestart  = "restart"
+	keyTryFirst = "try-first"
 	keyFinished = "finished"
 )
 
@@ -100,7 +113,7 @@ func (k *Keeper) data() (map[string]credential.Password, error) {
 		data[name+".password"] = e.Password
 		data[name+".rotation-id"] = credential.NewPassword(e.RotationID)
 	}
-	for name, value := range map[string]any{keyRecord: k.Record, keyRestart: k.Restart, keyFinished: k.Finished} {
+	for name, value := range map[string]any{keyRecord: k.Record, keyRestart: k.Restart, keyTryFirst: k.TryFirst, keyFinished: k.Finished} {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding the keeper's %s: %w", name, err)
@@ -122,7 +135,7 @@ func readKeeper(data map[string]credential.Password) (Keeper, error) {
 			return Keeper{}, fmt.Errorf("it holds half a credential: %s.username and %s.password belong together", name, name)
 		}
 	}
-	for name, value := range map[string]any{keyRecord: &k.Record, keyRestart: &k.Restart, keyFinished: &k.Finished} {
+	for name, value := range map[string]any{keyRecord: &k.Record, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished} {
 		text := data[name].Reveal()
 		if text == "" {
 			continue

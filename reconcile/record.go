@@ -129,8 +129,11 @@ func (s Status) sentence() string {
 	}
 	last := s.Conditions[len(s.Conditions)-1]
 	if s.Phase == PhaseSuccessful {
-		first := s.Conditions[0].LastTransitionTime
-		return fmt.Sprintf("Request %s has rotated the credential of %s in %s.", s.Request.Key(), s.Request.DatabaseKey(), last.LastTransitionTime.Sub(first))
+		took := "less than a second" // conditions carry whole seconds
+		if d := last.LastTransitionTime.Sub(s.Conditions[0].LastTransitionTime); d > 0 {
+			took = d.String()
+		}
+		return fmt.Sprintf("Request %s has rotated the credential of %s in %s.", s.Request.Key(), s.Request.DatabaseKey(), took)
 	}
 	return text + " " + strings.TrimSuffix(last.Message, ".") + "."
 }

@@ -32,7 +32,16 @@ type rotation struct {
 // held is an open session and the credential that opened it.
 type held struct {
 	Session
+	spare Session // a second one, for the change itself; nil after its use, or if it could not be had
 	login credential.Credential
+}
+
+// Close ends both sessions.
+func (h *held) Close() {
+	h.Session.Close()
+	if h.spare != nil {
+		h.spare.Close()
+	}
 }
 
 // attempt counts the tries of a step that has not succeeded yet.
@@ -340,13 +349,16 @@ func endpoint(w world, pod Pod) mssql.Endpoint {
 }
 
 // candidates lists the credentials that may open a replica, the likeliest first.
-func candidates(w world) []credential.Credential {
+func candidates(w world, replica string) []credential.Credential {
 	var list []credential.Credential
 	switch {
 	case w.promoted():
 		list = append(list, w.keeper.Next.Credential)
 	case !w.keeper.Next.IsZero():
 		list = append(list, w.keeper.Live.Credential, w.keeper.Next.Credential)
+		if w.keeper.TryFirst[replica] == keyNext {
+			slices.Reverse(list)
+		}
 	case w.keeper.Live.IsZero():
 		list = append(list, w.auth.credential())
 	default:
