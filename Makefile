@@ -60,6 +60,10 @@ tsql:
 bench: devcluster ## run the benchmarks
 	go test -timeout=60m -run='^$$' -bench=. -benchmem ./...
 
+.PHONY: crash
+crash: ## try to lose a credential: every pair of faults, and 10,000 schedules of two agents (a minute)
+	go test -timeout=20m -count=1 -v -run='Fault|TwoAgents|Oracle' ./reconcile -exhaustive | grep -v '^=== '
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \

@@ -99,6 +99,15 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 		}
 		refused[login] = true
 	}
+	if !r.raced[pod.UID] {
+		// Another agent may have staged or changed the password since the world was read. What is known by now is looked
+		// at once more; a credential that was refused is asked again only if it is one of two of which one must be right.
+		r.raced[pod.UID] = true
+		if len(logins) > 1 && !w.keeper.Next.IsZero() {
+			delete(r.refused, pod.UID)
+		}
+		return fmt.Errorf("%s refused every credential: %w", pod.Name, ErrConflict)
+	}
 	return fault.New(fault.Stop, mssql.ReasonRefusedLogin,
 		"find the password that the server accepts, put it into the auth Secret, and add a new request",
 		"%s refused the login of %q with every credential that gitrota knows (error 18456): the Secret %s/%s does not hold the password that the server has; it was tried once and will not be tried again",

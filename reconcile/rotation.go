@@ -23,6 +23,7 @@ type rotation struct {
 	keeperSecret Secret // as read, for the next conditional write
 	sessions     map[string]*held
 	refused      map[string]map[credential.Credential]bool // by pod UID: never tried twice
+	raced        map[string]bool                           // by pod UID: a refusal was put down to another agent
 	verified     map[string]bool                           // by pod UID
 	supplied     *Supplied
 	missing      *[]string
@@ -56,7 +57,7 @@ func (e *Engine) rotation(job Job) *rotation {
 	return &rotation{
 		Engine: e, job: job, status: job.Status.clone(),
 		sessions: map[string]*held{}, refused: map[string]map[credential.Credential]bool{},
-		verified: map[string]bool{}, attempts: map[step]*attempt{},
+		raced: map[string]bool{}, verified: map[string]bool{}, attempts: map[step]*attempt{},
 	}
 }
 
