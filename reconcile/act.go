@@ -57,7 +57,7 @@ func (r *rotation) steps() map[stepKind]func(context.Context, world, step) error
 // connect opens a session on a replica with the first credential that it accepts. A refused credential is not tried a
 // second time, so that a rotation costs a replica one failed login at most where the keeper is true.
 func (r *rotation) connect(ctx context.Context, w world, s step) error {
-	pod := w.replica(s.target).Pod
+	pod := w.replica(s.target).Replica
 	refused := r.refused[pod.UID]
 	if refused == nil {
 		refused = map[credential.Credential]bool{}
@@ -111,7 +111,7 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 	return fault.New(fault.Stop, mssql.ReasonRefusedLogin,
 		"find the password that the server accepts, put it into the auth Secret, and add a new request",
 		"%s refused the login of %q with every credential that gitrota knows (error 18456): the Secret %s/%s does not hold the password that the server has; it was tried once and will not be tried again",
-		pod.Name, w.auth.credential().Username, w.db.Namespace, w.db.AuthSecret)
+		pod.Name, w.auth.credential(w.db.AuthSecret).Username, w.db.Namespace, w.db.AuthSecret.Name)
 }
 
 // stage makes the new credential durable before any server hears of it.
@@ -146,7 +146,7 @@ func (r *rotation) pause(ctx context.Context, w world, _ step) error {
 // apply changes the password on one replica. It uses a session of its own: should the connection break before the
 // answer, the other session is still authenticated and tells what happened. The next gathering reads the result back.
 func (r *rotation) apply(ctx context.Context, w world, s step) error {
-	pod := w.replica(s.target).Pod
+	pod := w.replica(s.target).Replica
 	h := r.sessions[pod.UID]
 	session := h.spare
 	h.spare = nil
@@ -164,7 +164,7 @@ func (r *rotation) apply(ctx context.Context, w world, s step) error {
 		}
 	}
 	defer session.Close()
-	return session.SetPassword(ctx, w.keeper.Next.Username, w.keeper.Next.Password)
+	return session.SetPassword(ctx, w.keeper.Next.Username, w.keeper.Next.Password, credential.Password{})
 }
 
 // The keys and annotations of an auth Secret (ops.kubedb.com and kubedb.com, apimachinery's constants).
@@ -206,7 +206,7 @@ func (r *rotation) listRestarts(ctx context.Context, w world, _ step) error {
 	keeper := w.keeper
 	keeper.Restart = map[string]string{}
 	for _, replica := range w.replicas {
-		if slices.Contains(replica.PasswordFrom, w.db.AuthSecret) {
+		if slices.Contains(replica.PasswordFrom, w.db.AuthSecret.Name) {
 			keeper.Restart[replica.Name] = replica.UID
 		}
 	}
@@ -216,12 +216,12 @@ func (r *rotation) listRestarts(ctx context.Context, w world, _ step) error {
 }
 
 func (r *rotation) evict(ctx context.Context, w world, s step) error {
-	return r.Cluster.Evict(ctx, w.replica(s.target).Pod)
+	return r.Cluster.Evict(ctx, w.replica(s.target).Replica)
 }
 
 func (r *rotation) awaitPod(_ context.Context, w world, s step) error {
 	what := "is not ready"
-	switch pod := w.replica(s.target).Pod; {
+	switch pod := w.replica(s.target).Replica; {
 	case pod.Name == "":
 		what = "is not there"
 	case pod.Ending:
@@ -232,7 +232,7 @@ func (r *rotation) awaitPod(_ context.Context, w world, s step) error {
 
 // verify proves the new credential with a fresh login, and the previous one's refusal by comparison.
 func (r *rotation) verify(ctx context.Context, w world, s step) error {
-	pod := w.replica(s.target).Pod
+	pod := w.replica(s.target).Replica
 	next, live := w.keeper.Next.Credential, w.keeper.Live.Credential
 	session, err := r.Servers.Open(ctx, endpoint(w, pod), next)
 	if err != nil {

@@ -2,12 +2,13 @@ package reconcile
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
+	"time"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
@@ -25,19 +26,21 @@ var (
 // Cluster is what a rotation needs of Kubernetes. Its methods are safe for concurrent use, end with their context, and
 // read from the API server, never from a cache: decisions about passwords must not rest on what was true a moment ago.
 type Cluster interface {
-	// Database reads a MSSQLServer. ErrNotFound if there is none.
-	Database(ctx context.Context, namespace, name string) (Database, error)
-	// PausedDatabases lists the databases that are paused, by whomever, in all namespaces.
-	PausedDatabases(ctx context.Context) ([]Database, error)
-	// Pause makes KubeDB leave the database alone, if it is not paused already; reason says who paused it and why.
+	// Target reads what a request rotates: the MSSQLServer of KubeDB that it names or, where request.Server is set, what
+	// that document describes. ErrNotFound if the MSSQLServer or the workload does not exist.
+	Target(ctx context.Context, request Request) (Target, error)
+	// PausedTargets lists the MSSQLServers that are paused, by whomever, in all namespaces.
+	PausedTargets(ctx context.Context) ([]Target, error)
+	// Pause makes KubeDB leave a MSSQLServer alone, if it is not paused already; reason says who paused it and why.
 	// Resume undoes the pause with that reason and leaves any other. Both are idempotent.
-	Pause(ctx context.Context, db Database, reason string) error
-	Resume(ctx context.Context, db Database, reason string) error
+	Pause(ctx context.Context, target Target, reason string) error
+	Resume(ctx context.Context, target Target, reason string) error
 
-	// Pods returns the database's pods that run a SQL Server, those that end included, in the order of the replicas.
-	Pods(ctx context.Context, db Database) ([]Pod, error)
+	// Replicas returns the target's servers, pods that end included, by name. A pod without a SQL Server in it, such as
+	// the arbiter of an availability group, is none.
+	Replicas(ctx context.Context, target Target) ([]Replica, error)
 	// Evict asks for a pod's end, if it is still the one with that UID. It does not wait.
-	Evict(ctx context.Context, pod Pod) error
+	Evict(ctx context.Context, replica Replica) error
 
 	// Secret reads a Secret by its name. ErrNotFound if there is none.
 	Secret(ctx context.Context, namespace, name string) (Secret, error)
@@ -46,21 +49,34 @@ type Cluster interface {
 	CreateSecret(ctx context.Context, s Secret) (Secret, error)
 	UpdateSecret(ctx context.Context, s Secret) (Secret, error)
 
-	// Missing lists what gitrota may not do in the namespace and needs to, each as "verb resource".
-	Missing(ctx context.Context, namespace string) ([]string, error)
-	// Event tells people who look at the database what happens. It never fails the rotation.
-	Event(ctx context.Context, db Database, reason, message string)
+	// Consumers lists the Deployments, StatefulSets and DaemonSets whose pods mount the Secret or take their environment
+	// from it, by kind and name; the target's own workload is none.
+	Consumers(ctx context.Context, target Target) ([]Consumer, error)
+	// RestartConsumer has the consumer's pods replaced, by an annotation of its pod template that holds the rotation id.
+	// It does not wait, and does nothing where the annotation is there already.
+	RestartConsumer(ctx context.Context, consumer Consumer, rotationID string) error
+
+	// Missing lists what gitrota may not do in the target's namespace and needs to, each as "verb resource". What
+	// consumers need counts only if they are to be restarted.
+	Missing(ctx context.Context, target Target, consumers bool) ([]string, error)
+	// Event tells people who look at the target what happens. It never fails the rotation.
+	Event(ctx context.Context, target Target, reason, message string)
 }
 
 // Servers opens sessions on SQL Servers. The engine itself takes care that no server is asked too often.
 type Servers interface {
 	Open(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential) (Session, error)
+	// OpenWithNewPassword logs in with a password that has expired or must be changed, and changes it by that.
+	OpenWithNewPassword(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential, next credential.Password) (Session, error)
 }
 
 // Session is one authenticated connection to a SQL Server, as [mssql.Session] documents it.
 type Session interface {
+	Facts(ctx context.Context, login string) (mssql.Facts, error)
 	Accepts(ctx context.Context, login string, passwords ...credential.Password) ([]bool, error)
-	SetPassword(ctx context.Context, login string, password credential.Password) error
+	SetPassword(ctx context.Context, login string, next, old credential.Password) error
+	Group(ctx context.Context) (mssql.Group, error)
+	Sessions(ctx context.Context, login string) (int, error)
 	Close()
 }
 
@@ -69,41 +85,77 @@ type SQLServers struct{}
 
 // Open implements [Servers].
 func (SQLServers) Open(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential) (Session, error) {
-	session, err := mssql.Open(ctx, endpoint, login)
+	return opened(mssql.Open(ctx, endpoint, login))
+}
+
+// OpenWithNewPassword implements [Servers].
+func (SQLServers) OpenWithNewPassword(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential, next credential.Password) (Session, error) {
+	return opened(mssql.OpenWithNewPassword(ctx, endpoint, login, next))
+}
+
+func opened(session *mssql.Session, err error) (Session, error) {
 	if err != nil {
 		return nil, err // not a nil *mssql.Session in a non-nil Session
 	}
 	return session, nil
 }
 
-// Database is a KubeDB MSSQLServer.
-type Database struct {
-	Namespace, Name, UID string
-	Phase                string // KubeDB's status.phase: Ready, NotReady, Provisioning, ...
-	Mode                 string // spec.topology.mode; empty is standalone
-	Replicas             int
-	AuthSecret           string
+// Target is what a request rotates: a MSSQLServer of KubeDB, or what a SQLServer document describes.
+type Target struct {
+	Kind                 string // manifest.KindMSSQLServer or manifest.KindServer
+	Namespace, Name, UID string // the UID is that of the MSSQLServer; empty for a document
+	Phase                string // KubeDB's status.phase: Ready, NotReady, Provisioning, ...; empty for a document
+	Mode                 string // KubeDB's spec.topology.mode; empty is standalone
+	Replicas             int    // how many servers there have to be
+	Group                bool   // they are, or may be, an availability group
+
+	AuthSecret  manifest.SecretKeys
+	Admin       *manifest.SecretKeys // nil: the login changes its own password
+	LoginPair   []string             // two logins that take turns; empty: one login keeps its name
+	GracePeriod time.Duration        // how long the other login of a pair stays valid
+
+	// ExternallyManaged: KubeDB was told that somebody else looks after the auth Secret.
+	ExternallyManaged bool
 
 	Paused      bool
 	PauseReason string // the message of the Paused condition
 
-	// RootCAs signed the servers' certificates; nil where the servers sign their own (spec.tls.clientTLS false).
-	RootCAs *x509.CertPool
+	// TLS is how the certificate of each replica is checked, which has a server name of its own.
+	TLS mssql.TLS
+
+	// Spec is the document; nil for a MSSQLServer. It is what Replicas finds the servers by.
+	Spec *manifest.ServerSpec
 }
 
-// Replica is the name of a replica's pod, as StatefulSets and PetSets count them.
-func (d Database) Replica(ordinal int) string { return fmt.Sprintf("%s-%d", d.Name, ordinal) }
+// KubeDB reports whether the target is KubeDB's, which has to be paused.
+func (t Target) KubeDB() bool { return t.Kind == manifest.KindMSSQLServer }
 
-// Pod is a pod with a SQL Server in it.
-type Pod struct {
+// String names the target for people, as "MSSQLServer demo/orders".
+func (t Target) String() string { return t.Kind + " " + t.Namespace + "/" + t.Name }
+
+// Replica is one SQL Server: a pod, or an endpoint outside of the cluster.
+type Replica struct {
 	Namespace, Name, UID string
-	Address              string // host:port of its SQL Server; empty while it has no address
-	ServerName           string // the name that its certificate holds
-	Ready                bool   // it runs, is ready, and has not been told to end
-	Ending               bool   // it has been told to end
+	Endpoint             mssql.Endpoint // how to reach it; the address is empty while it has none
+	Primary              bool           // as its label says; of an availability group
+	Ready                bool           // it runs, is ready, and has not been told to end
+	Ending               bool           // it has been told to end
+	Pod                  bool           // it can be evicted
 	// PasswordFrom holds the names of the Secrets that the pod's environment takes values from.
 	PasswordFrom []string
 }
+
+// Consumer is a workload whose pods use an auth Secret.
+type Consumer struct {
+	Kind, Namespace, Name, UID string
+	RotationID                 string // that its pods were replaced for, or are being
+	Wanted                     int    // pods that there are to be
+	Paused                     bool   // its pods are not replaced while it is
+	Settled                    bool   // the controller has seen the last change, and all pods are new and ready
+}
+
+// String names the consumer as kubectl does, "deployment/shop".
+func (c Consumer) String() string { return strings.ToLower(c.Kind) + "/" + c.Name }
 
 // Secret is a Kubernetes Secret. All its values print as <secret>.
 type Secret struct {
@@ -111,13 +163,28 @@ type Secret struct {
 	UID, ResourceVersion string // of what was read; the conditions of an update
 	Type                 string
 	Immutable            bool
-	Labels, Annotations  map[string]string
-	Data                 map[string]credential.Password
+	Owners               []Owner // the objects that the Secret goes with
+	// Writers tells for each key which manager wrote it last, as the API server names its clients ("flux", "kubectl-edit").
+	Writers             map[string]string
+	Labels, Annotations map[string]string
+	Data                map[string]credential.Password
 }
 
-// credential reads username and password as kubernetes.io/basic-auth names them.
-func (s Secret) credential() credential.Credential {
-	return credential.Credential{Username: s.Data["username"].Reveal(), Password: s.Data["password"]}
+// Owner is an object that a Secret belongs to.
+type Owner struct {
+	Kind, Name string
+	UID        string
+	Controller bool // it is the one that looks after the Secret
+}
+
+// credential reads username and password from the keys that hold them.
+func (s Secret) credential(keys manifest.SecretKeys) credential.Credential {
+	return credential.Credential{Username: s.Data[keys.UsernameKey].Reveal(), Password: s.Data[keys.PasswordKey]}
+}
+
+// basicAuth are the keys of kubernetes.io/basic-auth.
+func basicAuth(name string) manifest.SecretKeys {
+	return manifest.SecretKeys{Name: name, UsernameKey: "username", PasswordKey: "password"}
 }
 
 // clone returns a copy whose maps may be changed.

@@ -65,7 +65,7 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 		set(condition(TypeUpdateCredential, "Successfully referenced the user provided authSecret"))
 	}
 	for i := range w.db.Replicas {
-		name := w.db.Replica(i)
+		name := fmt.Sprintf("%s-%d", w.db.Name, i)
 		// The credential was promoted only after every replica had said that it accepts it.
 		if w.replica(name).acceptsNext || w.promoted() {
 			set(Condition{Type: TypeApplied + name, Status: "True", Reason: ReasonApplied, Message: name + " accepts the new credential"})
@@ -89,7 +89,7 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 func (r *rotation) observeRestarts(w world, set func(Condition)) {
 	restarted := 0
 	for i := range w.db.Replicas {
-		name := w.db.Replica(i)
+		name := fmt.Sprintf("%s-%d", w.db.Name, i)
 		old, listed := w.keeper.Restart[name]
 		if !listed {
 			continue

@@ -234,7 +234,7 @@ func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 // ReleasePaused finds the databases that an earlier run left paused and for which no request runs, finishes what it
 // began and resumes them. It is called once, after the first Poll and Advance.
 func (c *Controller) ReleasePaused(ctx context.Context) error {
-	paused, err := c.Engine.Cluster.PausedDatabases(ctx)
+	paused, err := c.Engine.Cluster.PausedTargets(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -10,7 +11,7 @@ import (
 // world is everything that a decision rests on, as plain data. It is gathered anew before each step.
 type world struct {
 	status Status
-	db     Database
+	db     Target
 	// pausedByUs: the database is paused, and this engine's owner has paused it.
 	pausedByUs bool
 	auth       Secret // without UID: there is none
@@ -23,7 +24,7 @@ type world struct {
 
 // replica is one SQL Server and what it said when it was last asked.
 type replica struct {
-	Pod
+	Replica
 	connected bool // a session is open, so that acceptsNext is an answer and not a guess
 	// acceptsNext: the keeper's staged credential is the login's.
 	acceptsNext bool
@@ -152,7 +153,7 @@ func connect(w world) (step, bool) {
 		return step{kind: stepAwaitPod, target: w.absent()}, true
 	}
 	for _, r := range w.replicas {
-		if r.Address == "" {
+		if r.Endpoint.Address == "" {
 			return step{kind: stepAwaitPod, target: r.Name}, true
 		}
 		if !r.connected {
@@ -182,13 +183,13 @@ func rejectOrWait(err *fault.Error) step {
 
 // promoted reports whether the auth Secret holds the staged credential.
 func (w world) promoted() bool {
-	return w.auth.UID != "" && w.auth.credential() == w.keeper.Next.Credential
+	return w.auth.UID != "" && w.auth.credential(w.db.AuthSecret) == w.keeper.Next.Credential
 }
 
 // absent names the first replica that has no pod.
 func (w world) absent() string {
 	for i := range w.db.Replicas {
-		name := w.db.Replica(i)
+		name := fmt.Sprintf("%s-%d", w.db.Name, i)
 		if !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.Name == name }) {
 			return name
 		}

@@ -104,7 +104,7 @@ func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
 // Release brings a database that this engine, in an earlier life, has paused, and for which no request runs, back to
 // its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. Other databases
 // it leaves alone.
-func (e *Engine) Release(ctx context.Context, db Database, report func(Status)) error {
+func (e *Engine) Release(ctx context.Context, db Target, report func(Status)) error {
 	if !e.hasPaused(db) {
 		return nil
 	}
@@ -127,15 +127,15 @@ func (e *Engine) pauseReason(r Request) string {
 func (e *Engine) ownerSuffix() string { return ", as " + e.Owner + " asks" }
 
 // hasPaused tells the engine's own pauses from anybody else's.
-func (e *Engine) hasPaused(db Database) bool {
+func (e *Engine) hasPaused(db Target) bool {
 	return db.Paused && strings.HasPrefix(db.PauseReason, "Paused by gitrota") && strings.HasSuffix(db.PauseReason, e.ownerSuffix())
 }
 
 // readKeeper reads the keeper of a database's auth Secret and the Secret that it is stored in.
-func (e *Engine) readKeeper(ctx context.Context, db Database) (Keeper, Secret, error) {
-	secret, err := e.Cluster.Secret(ctx, db.Namespace, db.AuthSecret+KeeperSuffix)
+func (e *Engine) readKeeper(ctx context.Context, db Target) (Keeper, Secret, error) {
+	secret, err := e.Cluster.Secret(ctx, db.Namespace, db.AuthSecret.Name+KeeperSuffix)
 	if errors.Is(err, ErrNotFound) {
-		return Keeper{}, Secret{Namespace: db.Namespace, Name: db.AuthSecret + KeeperSuffix}, nil
+		return Keeper{}, Secret{Namespace: db.Namespace, Name: db.AuthSecret.Name + KeeperSuffix}, nil
 	}
 	if err != nil {
 		return Keeper{}, Secret{}, err

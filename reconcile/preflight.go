@@ -48,8 +48,8 @@ func permissionsGranted(w world) *fault.Error {
 }
 
 func authSecretUsable(w world) *fault.Error {
-	name := w.db.Namespace + "/" + w.db.AuthSecret
-	live := w.auth.credential()
+	name := w.db.Namespace + "/" + w.db.AuthSecret.Name
+	live := w.auth.credential(w.db.AuthSecret)
 	switch {
 	case w.auth.UID == "":
 		return fault.New(fault.Refuse, ReasonAuthSecret, "create it with the credential that the server accepts now", "the auth Secret %s does not exist", name)
@@ -69,12 +69,12 @@ func suppliedUsable(w world) *fault.Error {
 }
 
 func usernameUnchanged(w world) *fault.Error {
-	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == w.auth.credential().Username {
+	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == w.auth.credential(w.db.AuthSecret).Username {
 		return nil
 	}
 	return fault.New(fault.Refuse, ReasonUsernameChanged, "set its username to the live one",
 		"database username cannot be changed: the Secret (%s) has the username %q, the live one is %q",
-		w.supplied.From, w.supplied.Credential.Username, w.auth.credential().Username)
+		w.supplied.From, w.supplied.Credential.Username, w.auth.credential(w.db.AuthSecret).Username)
 }
 
 func passwordStrong(w world) *fault.Error {

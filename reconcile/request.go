@@ -3,6 +3,7 @@ package reconcile
 import (
 	"time"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 )
 
@@ -11,8 +12,9 @@ import (
 const DefaultTimeout = 5 * time.Minute
 
 // Request is what somebody asked for, as plain data that survives in the keeper: one MSSQLServerOpsRequest of type
-// RotateAuth.
+// RotateAuth, or one RotationRollback.
 type Request struct {
+	Kind      string `json:"kind"` // manifest.KindRequest or manifest.KindRollback
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	// ID is the rotation id, a digest of namespace, name and the normalised spec.
@@ -23,6 +25,14 @@ type Request struct {
 	Timeout    time.Duration `json:"timeout,omitempty"`   // for each step; 0 means DefaultTimeout
 	Always     bool          `json:"always,omitempty"`    // spec.apply: rotate whatever the database's phase is
 	MaxRetries int           `json:"maxRetries"`          // how often a failed step is tried again
+
+	// Undo is, of a rollback, the rotation that it undoes; empty: whichever came last.
+	Undo string `json:"undo,omitempty"`
+	// Server is the SQLServer document that Database names; nil: it names a MSSQLServer of KubeDB. What it said when the
+	// request was taken up counts until the request has ended.
+	Server *manifest.ServerSpec `json:"server,omitempty"`
+	// Consumers are to be restarted after the rotation; nil: none.
+	Consumers *manifest.Consumers `json:"consumers,omitempty"`
 
 	// Manifest is the request as its author wrote it, without a status: apiVersion, kind, metadata and spec.
 	Manifest map[string]any `json:"manifest"`

@@ -225,15 +225,15 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 	request := r.status.Request
 	w := world{status: r.status}
 	var err error
-	if w.db, err = r.Cluster.Database(ctx, request.Namespace, request.Database); errors.Is(err, ErrNotFound) {
+	if w.db, err = r.Cluster.Target(ctx, request); errors.Is(err, ErrNotFound) {
 		return w, fault.New(fault.Refuse, ReasonDatabaseNotFound, "check spec.databaseRef.name and the namespace",
 			"there is no MSSQLServer %s", request.DatabaseKey())
 	} else if err != nil {
 		return w, err
 	}
 	w.pausedByUs = r.hasPaused(w.db)
-	if w.auth, err = r.Cluster.Secret(ctx, w.db.Namespace, w.db.AuthSecret); errors.Is(err, ErrNotFound) {
-		w.auth = Secret{Namespace: w.db.Namespace, Name: w.db.AuthSecret}
+	if w.auth, err = r.Cluster.Secret(ctx, w.db.Namespace, w.db.AuthSecret.Name); errors.Is(err, ErrNotFound) {
+		w.auth = Secret{Namespace: w.db.Namespace, Name: w.db.AuthSecret.Name}
 	} else if err != nil {
 		return w, err
 	}
@@ -267,7 +267,7 @@ func (r *rotation) adopt(record Status) {
 // gatherBeforeStaging reads, once, what only a rotation that has not begun wants to know.
 func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
 	if r.missing == nil {
-		missing, err := r.Cluster.Missing(ctx, w.db.Namespace)
+		missing, err := r.Cluster.Missing(ctx, w.db, w.status.Request.Consumers != nil)
 		if err != nil {
 			return err
 		}
@@ -292,17 +292,17 @@ const askTimeout = 10 * time.Second
 
 // gatherReplicas lists the replicas and asks those to which a session is open.
 func (r *rotation) gatherReplicas(ctx context.Context, w *world) error {
-	pods, err := r.Cluster.Pods(ctx, w.db)
+	pods, err := r.Cluster.Replicas(ctx, w.db)
 	if err != nil {
 		return err
 	}
 	login := w.keeper.Next.Username
 	if login == "" {
-		login = w.auth.credential().Username
+		login = w.auth.credential(w.db.AuthSecret).Username
 	}
 	for _, pod := range pods {
-		state := replica{Pod: pod, verified: r.verified[pod.UID]}
-		if session := r.sessions[pod.UID]; session != nil && (pod.Ending || pod.Address == "") {
+		state := replica{Replica: pod, verified: r.verified[pod.UID]}
+		if session := r.sessions[pod.UID]; session != nil && (pod.Ending || pod.Endpoint.Address == "") {
 			r.drop(pod.UID)
 		} else if session != nil {
 			ask, cancel := context.WithTimeout(ctx, askTimeout)
@@ -320,7 +320,7 @@ func (r *rotation) gatherReplicas(ctx context.Context, w *world) error {
 }
 
 // lose gives a session up that does not answer any more.
-func (r *rotation) lose(pod Pod, err error) {
+func (r *rotation) lose(pod Replica, err error) {
 	r.Log.Info("a session was lost", "replica", pod.Name, "error", err)
 	r.drop(pod.UID)
 	a := r.attempts[sessionLost(pod.Name)]
@@ -345,8 +345,8 @@ func (r *rotation) closeSessions() {
 	}
 }
 
-func endpoint(w world, pod Pod) mssql.Endpoint {
-	return mssql.Endpoint{Name: pod.Name, Address: pod.Address, ServerName: pod.ServerName, RootCAs: w.db.RootCAs}
+func endpoint(w world, pod Replica) mssql.Endpoint {
+	return pod.Endpoint
 }
 
 // candidates lists the credentials that may open a replica, the likeliest first.
@@ -361,10 +361,10 @@ func candidates(w world, replica string) []credential.Credential {
 			slices.Reverse(list)
 		}
 	case w.keeper.Live.IsZero():
-		list = append(list, w.auth.credential())
+		list = append(list, w.auth.credential(w.db.AuthSecret))
 	default:
 		// The keeper's is what every replica accepted last; the auth Secret is shared ground.
-		list = append(list, w.keeper.Live.Credential, w.auth.credential())
+		list = append(list, w.keeper.Live.Credential, w.auth.credential(w.db.AuthSecret))
 	}
 	return slices.Compact(list)
 }

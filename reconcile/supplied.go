@@ -43,7 +43,7 @@ func (c *Controller) suppliedInCluster(ctx context.Context, r Request) Supplied 
 	case secret.Type != "kubernetes.io/basic-auth" && secret.Type != "Opaque":
 		return refuse("create it with --type=kubernetes.io/basic-auth", "the Secret %s in the cluster is of type %s, not kubernetes.io/basic-auth", name, secret.Type)
 	}
-	supplied := Supplied{Credential: secret.credential(), From: "in the cluster, " + name}
+	supplied := Supplied{Credential: secret.credential(basicAuth(r.SecretRef)), From: "in the cluster, " + name}
 	if supplied.Credential.Username == "" || supplied.Credential.Password.IsZero() {
 		return refuse("give it both keys", "the Secret %s in the cluster lacks username or password", name)
 	}

@@ -40,7 +40,7 @@ func TestASessionChangesAPasswordAndTellsWhichOneIsLive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []bool{true, false, false}, accepted)
 
-	require.NoError(t, admin.SetPassword(t.Context(), "orders", next))
+	require.NoError(t, admin.SetPassword(t.Context(), "orders", next, credential.Password{}))
 	accepted, err = admin.Accepts(t.Context(), "orders", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{false, true}, accepted)
@@ -58,11 +58,11 @@ func TestASessionOutlivesTheChangeOfItsOwnPassword(t *testing.T) {
 	require.NoError(t, err)
 	defer session.Close()
 
-	require.NoError(t, session.SetPassword(t.Context(), "rotator", next))
+	require.NoError(t, session.SetPassword(t.Context(), "rotator", next, credential.Password{}))
 	accepted, err := session.Accepts(t.Context(), "rotator", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{false, true}, accepted)
-	require.NoError(t, session.SetPassword(t.Context(), "rotator", old), "it can still put the old one back")
+	require.NoError(t, session.SetPassword(t.Context(), "rotator", old, credential.Password{}), "it can still put the old one back")
 }
 
 func TestNamesAndPasswordsSurviveTheWayIntoAStatement(t *testing.T) {

@@ -12,7 +12,6 @@ package mssql
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
@@ -32,13 +31,52 @@ import (
 type Endpoint struct {
 	Name    string // how messages call it, for example the pod's name
 	Address string // host:port
+	// Database is where sessions begin; empty is master. In a contained database, logins are its users; in a database of a
+	// contained availability group, they are those of the group.
+	Database string
+	// Contained: the login is a user of Database, which ALTER USER changes.
+	Contained bool
+	TLS       TLS
+}
 
-	// ServerName is the name that the server's certificate must hold. It is used with RootCAs only.
-	ServerName string
-	// RootCAs are the authorities that may have signed the server's certificate. Nil trusts any certificate: the
-	// connection is safe from listening, not from somebody who can answer in the server's place. KubeDB leaves no
-	// other choice where spec.tls.clientTLS is false, since SQL Server then signs its own certificate at each start.
-	RootCAs *x509.CertPool
+// TLS says how a server's certificate is checked.
+type TLS struct {
+	ServerName string         // the name that it must hold; not looked at where Pinned or Any is set
+	RootCAs    *x509.CertPool // the authorities that may have signed it; nil: those of the system
+	Pinned     []byte         // the only certificate that is taken, in DER; nil: any that an authority has signed
+	// Any takes every certificate: the connection is safe from listening, not from somebody who can answer in the server's
+	// place. KubeDB leaves no other choice where spec.tls.clientTLS is false, since SQL Server then signs its own
+	// certificate at each start.
+	Any bool
+}
+
+// Facts are what a server says of itself and of what the session may do there, instead of anybody assuming it.
+type Facts struct {
+	Edition string // "Developer Edition (64-bit)"; empty if the server does not tell
+	Version string // "16.0.4175.1"
+	Engine  int    // SERVERPROPERTY('EngineEdition'): 5 is Azure SQL Database, 8 Managed Instance; 0 if the server does not tell
+	// Compares: [Session.Accepts] can tell without a login. Not where PWDCOMPARE or the password's hash are not to be had.
+	Compares bool
+	// Resets: the session may set the login's password without its old one, and so without its history and minimum age.
+	Resets bool
+	// Policy: CHECK_POLICY is on for the login.
+	Policy bool
+}
+
+// Group is the availability group that a server belongs to. The zero value is none.
+type Group struct {
+	Name      string
+	Contained bool   // it has logins of its own
+	Database  string // one of its databases, where a session uses the group's logins; empty if it has none
+	Replicas  []GroupReplica
+}
+
+// GroupReplica is a server as the group's primary sees it; a secondary knows only itself.
+type GroupReplica struct {
+	Server    string // replica_server_name: @@SERVERNAME of the instance
+	Primary   bool
+	Connected bool
+	Healthy   bool // synchronization_health is HEALTHY
 }
 
 // Session is one authenticated connection. It is not safe for concurrent use. It never reconnects: after a broken
@@ -53,10 +91,20 @@ type Session struct {
 // Open logs in once, with no second try behind the caller's back, and ends when ctx does even if the server says
 // nothing at all. The caller closes the session.
 func Open(ctx context.Context, endpoint Endpoint, login credential.Credential) (*Session, error) {
+	return open(ctx, endpoint, login, credential.Password{})
+}
+
+// OpenWithNewPassword logs in with a password that has expired or must be changed, and changes it to next by that.
+func OpenWithNewPassword(ctx context.Context, endpoint Endpoint, login credential.Credential, next credential.Password) (*Session, error) {
+	return open(ctx, endpoint, login, next)
+}
+
+func open(ctx context.Context, endpoint Endpoint, login credential.Credential, next credential.Password) (*Session, error) {
 	config, err := configFor(endpoint, login)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", endpoint.Name, err)
 	}
+	config.ChangePassword = next.Reveal()
 	once := &connector{Connector: mssql.NewConnectorConfig(config)}
 	db := sql.OpenDB(once)
 	conn, err := db.Conn(ctx)
@@ -78,17 +126,12 @@ func configFor(endpoint Endpoint, login credential.Credential) (msdsn.Config, er
 	if err != nil {
 		return msdsn.Config{}, err
 	}
-	config.User, config.Password = login.Username, login.Password.Reveal()
-	config.TLSConfig = &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		ServerName: endpoint.ServerName,
-		RootCAs:    endpoint.RootCAs,
-		// The TDS framing of the handshake cannot carry what TLS 1.3 sends after it.
-		MaxVersion:                  tls.VersionTLS12,
-		DynamicRecordSizingDisabled: true,
-		InsecureSkipVerify:          endpoint.RootCAs == nil,
+	if endpoint.Database != "" {
+		config.Database = endpoint.Database
 	}
-	config.TrustServerCertificate = endpoint.RootCAs == nil
+	config.User, config.Password = login.Username, login.Password.Reveal()
+	config.TLSConfig = endpoint.TLS.config()
+	config.TrustServerCertificate = endpoint.TLS.Any
 	config.HostInCertificateProvided = true
 	return config, nil
 }
@@ -121,13 +164,24 @@ func (s *Session) Accepts(ctx context.Context, login string, passwords ...creden
 
 // SetPassword runs ALTER LOGIN. When it returns an error that is not a refusal, the password may or may not have been
 // changed; [Session.Accepts] on another session tells. Repeating it with the same password is harmless.
-func (s *Session) SetPassword(ctx context.Context, login string, password credential.Password) error {
+func (s *Session) SetPassword(ctx context.Context, login string, next, old credential.Password) error {
 	defer s.wire.bound(ctx)()
-	if _, err := s.conn.ExecContext(ctx, alterLogin(login, password)); err != nil {
-		return statementFault(ctx, s.endpoint, login, err, password)
+	if _, err := s.conn.ExecContext(ctx, alterLogin(login, next)); err != nil {
+		return statementFault(ctx, s.endpoint, login, err, next, old)
 	}
 	return nil
 }
+
+// Facts asks the server what it is and what the session may do with login.
+func (s *Session) Facts(ctx context.Context, login string) (Facts, error) {
+	return Facts{Compares: true, Resets: true}, nil
+}
+
+// Group asks which availability group the server belongs to.
+func (s *Session) Group(ctx context.Context) (Group, error) { return Group{}, nil }
+
+// Sessions counts the user sessions of login on the server, without this one.
+func (s *Session) Sessions(ctx context.Context, login string) (int, error) { return 0, nil }
 
 // alterLogin leaves OLD_PASSWORD out on purpose: with it, the server would apply its password history and minimum age,
 // which must not stand in the way of putting a previous password back.
