@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/gitrota/gitrota/reconcile"
 )
 
 // FieldManager is how gitrota's writes are called in the managedFields of what it has written.
@@ -23,6 +25,8 @@ type Cluster struct {
 	dynamic dynamic.Interface
 	events  *events
 }
+
+var _ reconcile.Cluster = (*Cluster)(nil)
 
 // New connects to the cluster that config names; nothing is sent yet. Where config sets no limits, its requests are
 // limited to 100 a second, which leaves fairness to the API server. The caller ends it with Close.
