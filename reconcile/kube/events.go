@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ func truncate(text string, bytes int) string {
 	if len(text) <= bytes {
 		return text
 	}
-	return text[:bytes-3] + "..."
+	return strings.ToValidUTF8(text[:bytes-3], "") + "..." // without half of a character
 }
 
 // events sends events one after the other, in the background: a rotation does not wait for them.

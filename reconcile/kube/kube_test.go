@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -179,8 +180,9 @@ func TestEventsAreAboutWhatPeopleLookAt(t *testing.T) {
 
 	c.Event(t.Context(), database, "Successful", "about the database")
 	c.Event(t.Context(), document, "Failed", "about the Secret")
+	c.Event(t.Context(), document, "Failed", "xx"+strings.Repeat("é", 600))
 	about := map[string]corev1.Event{}
-	kubetest.Eventually(t, "both are written", func(ctx context.Context) (bool, error) {
+	kubetest.Eventually(t, "all are written", func(ctx context.Context) (bool, error) {
 		list, err := cluster.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "source=gitrota"})
 		if err != nil {
 			return false, err
@@ -188,10 +190,11 @@ func TestEventsAreAboutWhatPeopleLookAt(t *testing.T) {
 		for _, event := range list.Items {
 			about[event.Message] = event
 		}
-		return len(about) == 2, nil
+		return len(about) == 3, nil
 	})
 	require.Equal(t, corev1.ObjectReference{APIVersion: "kubedb.com/v1alpha2", Kind: "MSSQLServer", Namespace: namespace, Name: "db", UID: about["about the database"].InvolvedObject.UID}, about["about the database"].InvolvedObject)
 	require.Equal(t, database.UID, string(about["about the database"].InvolvedObject.UID))
 	require.Equal(t, corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: "legacy-auth"}, about["about the Secret"].InvolvedObject)
 	require.Equal(t, corev1.EventTypeWarning, about["about the Secret"].Type)
+	require.Contains(t, about, "xx"+strings.Repeat("é", 509)+"...", "a long message ends between two characters")
 }
