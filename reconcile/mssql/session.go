@@ -52,6 +52,7 @@ type TLS struct {
 
 // Facts are what a server says of itself and of what the session may do there, instead of anybody assuming it.
 type Facts struct {
+	Server  string // @@SERVERNAME; empty if the server does not tell
 	Edition string // "Developer Edition (64-bit)"; empty if the server does not tell
 	Version string // "16.0.4175.1"
 	Engine  int    // SERVERPROPERTY('EngineEdition'): 5 is Azure SQL Database, 8 Managed Instance; 0 if the server does not tell
