@@ -11,9 +11,6 @@ func Validate(files map[string][]byte) []Problem {
 	set := Parse(files)
 	problems := set.AllProblems()
 	for _, r := range set.Requests {
-		if r.Spec.DatabaseRef.Name == "" {
-			continue // it is wrong enough
-		}
 		problems = append(problems, set.references(r)...)
 		// What is wrong with one policy alone is in the list already.
 		if p := set.policyProblem(r); p != nil && p.Reason == ReasonPolicyConflict {
@@ -49,6 +46,9 @@ func (s *Set) references(r *Request) []Problem {
 
 // policyProblem says why the policies for what a request rotates cannot be followed.
 func (s *Set) policyProblem(r *Request) *Problem {
+	if r.Spec.DatabaseRef.Name == "" {
+		return nil // it is wrong enough
+	}
 	kind := KindMSSQLServer
 	if s.Server(r.Namespace, r.Spec.DatabaseRef.Name) != nil {
 		kind = KindServer
