@@ -151,8 +151,21 @@ var rolePermissions = map[string][]string{
 	"serveradmin":   {"VIEW SERVER STATE"},
 }
 
+// permissionTypes are the server permissions that there are, with their types in sys.server_permissions.
+var permissionTypes = map[string]string{
+	connectSQL: "COSQ", "CONTROL SERVER": "CL", "ALTER ANY LOGIN": "ALLG", "ALTER ANY CONNECTION": "ALCO",
+	"VIEW SERVER STATE": "VWSS", "VIEW SERVER PERFORMANCE STATE": "VSPS", "VIEW ANY DEFINITION": "VWAD",
+	"VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION": "VACD",
+}
+
+// connectSQL is the permission that every login has.
+const connectSQL = "CONNECT SQL"
+
 // implied are the permissions that another one brings.
-var implied = map[string][]string{"ALTER ANY LOGIN": {"VIEW ANY DEFINITION"}}
+var implied = map[string][]string{
+	"ALTER ANY LOGIN":   {"VIEW ANY DEFINITION"},
+	"VIEW SERVER STATE": {"VIEW SERVER PERFORMANCE STATE"},
+}
 
 // may reports whether l has a server permission. A nil login, which was dropped while it was logged in, has none.
 func (l *login) may(permission string) bool {

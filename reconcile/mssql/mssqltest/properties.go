@@ -192,7 +192,8 @@ func isServerRoleMember(e *execution, arguments []any) (any, error) {
 	return number(role == "public" || l.inRole(role)), nil
 }
 
-// hasPermissionsByName knows permissions on the server, and ALTER on a login.
+// hasPermissionsByName knows permissions on the server, and ALTER on a login. It is NULL for a permission or a
+// securable that is not there.
 func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 	permission, ok := arguments[2].(string)
 	if !ok {
@@ -202,13 +203,25 @@ func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 	class, isClass := arguments[1].(string)
 	switch {
 	case arguments[0] == nil && (!isClass || strings.EqualFold(class, "SERVER")):
-		return number(self.may(permission)), nil
-	case isClass && strings.EqualFold(class, "LOGIN"):
-		l := e.named(arguments[:1])
-		if l == nil || !slices.Contains(e.visible(), l) {
+		if permissionTypes[permission] == "" {
 			return nil, nil
 		}
-		return number(self.controlsServer() || permission == "ALTER" && self.may("ALTER ANY LOGIN")), nil
+		return number(permission == connectSQL || self.may(permission)), nil
+	case isClass && strings.EqualFold(class, "LOGIN"):
+		name, _ := arguments[0].(string)
+		l := e.catalog().login(unquoted(name))
+		if l == nil || !slices.Contains(e.visible(), l) || permission != "ALTER" {
+			return nil, nil
+		}
+		return number(self.may("ALTER ANY LOGIN")), nil
 	}
 	return nil, nil
+}
+
+// unquoted is the name of a securable, which may be in brackets.
+func unquoted(name string) string {
+	if inner, ok := strings.CutPrefix(name, "["); ok && strings.HasSuffix(inner, "]") {
+		return strings.ReplaceAll(strings.TrimSuffix(inner, "]"), "]]", "]")
+	}
+	return name
 }

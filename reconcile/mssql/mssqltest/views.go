@@ -48,6 +48,13 @@ var views = map[string]view{
 	"sys.server_role_members": {
 		[]tds.Column{{Name: "role_principal_id", Type: intType}, {Name: "member_principal_id", Type: intType}},
 		serverRoleMembers},
+	"sys.server_permissions": {
+		[]tds.Column{
+			{Name: "class", Type: tinyintType}, {Name: "class_desc", Type: nvarchar(60)}, {Name: "major_id", Type: intType},
+			{Name: "minor_id", Type: intType}, {Name: "grantee_principal_id", Type: intType}, {Name: "grantor_principal_id", Type: intType},
+			{Name: "type", Type: nvarchar(4)}, {Name: "permission_name", Type: nvarchar(128)}, {Name: "state", Type: nvarchar(1)},
+			{Name: "state_desc", Type: nvarchar(60)},
+		}, serverPermissions},
 	"sys.databases": {
 		[]tds.Column{
 			{Name: "name", Type: sysnameType}, {Name: "database_id", Type: intType}, {Name: "owner_sid", Type: sidType},
@@ -131,6 +138,15 @@ func serverRoleMembers(e *execution) (rows [][]any) {
 	for _, l := range e.visible() {
 		for _, role := range l.Roles {
 			rows = append(rows, []any{int64(roleID(role)), int64(l.ID)})
+		}
+	}
+	return rows
+}
+
+func serverPermissions(e *execution) (rows [][]any) {
+	for _, l := range e.visible() {
+		for _, p := range append([]string{connectSQL}, l.Permissions...) {
+			rows = append(rows, []any{int64(100), "SERVER", int64(0), int64(0), int64(l.ID), int64(1), permissionTypes[p], p, "G", "GRANT"})
 		}
 	}
 	return rows

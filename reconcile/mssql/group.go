@@ -1,0 +1,155 @@
+package mssql
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+)
+
+// Group is the availability group that a server belongs to. The zero value is none.
+type Group struct {
+	Name      string
+	Contained bool   // it has logins of its own
+	Database  string // one of its databases, where a session uses the group's logins; empty if it has none
+	Replicas  []GroupReplica
+}
+
+// GroupReplica is a server as the group's primary sees it; a secondary knows only itself.
+type GroupReplica struct {
+	Server    string // replica_server_name: @@SERVERNAME of the instance
+	Primary   bool
+	Connected bool
+	Healthy   bool // synchronization_health is HEALTHY
+}
+
+// Group asks which availability group the server belongs to, in one round trip. It is the zero Group where there is
+// none, where the server has no availability groups at all, and where the session may not see them. Of several groups
+// it is the first by name, those with logins of their own before the others.
+func (s *Session) Group(ctx context.Context) (Group, error) {
+	defer s.wire.bound(ctx)()
+	groups, err := s.groups(ctx)
+	if err := ignoreRefusal(err); err != nil {
+		return Group{}, statementFault(ctx, s.endpoint, "", err)
+	}
+	if err != nil || len(groups) == 0 {
+		return Group{}, nil
+	}
+	return *slices.MinFunc(groups, func(a, b *Group) int {
+		if a.Contained != b.Contained {
+			return map[bool]int{true: -1, false: 1}[a.Contained]
+		}
+		return strings.Compare(a.Name, b.Name)
+	}), nil
+}
+
+// availability has a row for each replica of each group that the server knows the state of, and then one for each
+// database. It takes all columns of sys.availability_groups, for before SQL Server 2022 there is none named
+// is_contained, and naming it would fail the batch.
+const availability = `SELECT r.replica_server_name, s.role_desc, s.connected_state_desc, s.synchronization_health_desc, g.*
+FROM sys.availability_groups AS g
+JOIN sys.availability_replicas AS r ON r.group_id = g.group_id
+JOIN sys.dm_hadr_availability_replica_states AS s ON s.replica_id = r.replica_id
+ORDER BY r.replica_server_name;
+SELECT g.name, d.database_name
+FROM sys.availability_groups AS g
+JOIN sys.availability_databases_cluster AS d ON d.group_id = g.group_id
+ORDER BY d.database_name`
+
+func (s *Session) groups(ctx context.Context) (groups []*Group, err error) {
+	rows, err := s.conn.QueryContext(ctx, availability)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	byName := map[string]*Group{}
+	for rows.Next() {
+		replica, name, contained, err := scanReplica(rows)
+		if err != nil {
+			return nil, err
+		}
+		if byName[name] == nil {
+			byName[name] = &Group{Name: name, Contained: contained}
+			groups = append(groups, byName[name])
+		}
+		byName[name].Replicas = append(byName[name].Replicas, replica)
+	}
+	rows.NextResultSet()
+	for rows.Next() {
+		var name, database string
+		if err := rows.Scan(&name, &database); err != nil {
+			return nil, err
+		}
+		if group := byName[name]; group != nil && group.prefers(database) {
+			group.Database = database
+		}
+	}
+	return groups, cmp.Or(rows.Err(), rows.Close())
+}
+
+// scanReplica reads a row of the first SELECT by the names of its columns.
+func scanReplica(rows *sql.Rows) (replica GroupReplica, group string, contained bool, err error) {
+	columns, err := rows.Columns()
+	if err != nil {
+		return GroupReplica{}, "", false, err
+	}
+	var role, connected, health sql.NullString
+	var isContained sql.NullBool
+	into := make([]any, len(columns))
+	for i, column := range columns {
+		switch column {
+		case "replica_server_name":
+			into[i] = &replica.Server
+		case "role_desc":
+			into[i] = &role
+		case "connected_state_desc":
+			into[i] = &connected
+		case "synchronization_health_desc":
+			into[i] = &health
+		case "name":
+			into[i] = &group
+		case "is_contained":
+			into[i] = &isContained
+		default:
+			into[i] = new(any)
+		}
+	}
+	err = rows.Scan(into...)
+	replica.Primary = role.String == "PRIMARY"
+	replica.Connected = connected.String == "CONNECTED"
+	replica.Healthy = health.String == "HEALTHY"
+	return replica, group, isContained.Bool, err
+}
+
+// prefers reports whether database is better to begin a session in than the one that was found before: the databases
+// that a contained group keeps its own master and msdb in come last.
+func (g *Group) prefers(database string) bool {
+	system := database == g.Name+"_master" || database == g.Name+"_msdb"
+	return g.Database == "" || !system && (g.Database == g.Name+"_master" || g.Database == g.Name+"_msdb")
+}
+
+// Sessions counts the user sessions on the server that login has opened, without this one, whomever they impersonate
+// now. It is -1 where the session may see no others but its own, or the server does not tell: a number is never made up.
+func (s *Session) Sessions(ctx context.Context, login string) (int, error) {
+	defer s.wire.bound(ctx)()
+	here := ""
+	if s.endpoint.Contained { // a login, or a user of another database, can have the same name
+		here = " AND authenticating_database_id = DB_ID()"
+	}
+	var seesState, seesPerformance, count sql.NullInt64 // SQL Server 2022 made one permission into two
+	err := s.askWhatItKnows(ctx, []any{login},
+		question{"SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE'), HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE')",
+			[]any{&seesState, &seesPerformance}},
+		question{"SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE original_login_name = @p1 AND is_user_process = 1 AND session_id <> @@SPID" + here,
+			[]any{&count}},
+	)
+	switch {
+	case err != nil:
+		return 0, statementFault(ctx, s.endpoint, login, err)
+	case !count.Valid || !permitted(seesState) && !permitted(seesPerformance):
+		return -1, nil
+	default:
+		return int(count.Int64), nil
+	}
+}
