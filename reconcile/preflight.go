@@ -138,12 +138,17 @@ func suppliedUsable(w world) *fault.Error {
 }
 
 func usernameUnchanged(w world) *fault.Error {
-	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == w.auth.credential(w.target.AuthSecret).Username {
+	wanted := w.nextUsername()
+	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == wanted {
 		return nil
+	}
+	if len(w.target.LoginPair) > 0 {
+		return fault.New(fault.Refuse, ReasonUsernameChanged, "set its username to that one",
+			"the Secret (%s) has the username %q, and of the pair it is the turn of %q", w.supplied.From, w.supplied.Credential.Username, wanted)
 	}
 	return fault.New(fault.Refuse, ReasonUsernameChanged, "set its username to the live one",
 		"database username cannot be changed: the Secret (%s) has the username %q, the live one is %q",
-		w.supplied.From, w.supplied.Credential.Username, w.auth.credential(w.target.AuthSecret).Username)
+		w.supplied.From, w.supplied.Credential.Username, wanted)
 }
 
 func passwordStrong(w world) *fault.Error {

@@ -20,6 +20,21 @@ func Validate(files map[string][]byte) []Problem {
 	return slices.Compact(sortProblems(problems))
 }
 
+// Blockers returns why a request cannot run as the files stand: its own problems, and what is wrong with the SQLServer
+// that it names and with the policies that are about it. A Secret is judged when its credential is needed.
+func (s *Set) Blockers(r *Request) []Problem {
+	problems := slices.Clone(r.Problems)
+	for _, p := range s.references(r) {
+		if p.Reason == ReasonUnusableServer {
+			problems = append(problems, p)
+		}
+	}
+	if p := s.policyProblem(r); p != nil {
+		problems = append(problems, *p)
+	}
+	return problems
+}
+
 // references returns what is wrong with the documents that a request refers to. Those that are not there may be in the
 // cluster.
 func (s *Set) references(r *Request) []Problem {
