@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,6 +58,17 @@ func TestValidateLooksAtWhatARequestRefersTo(t *testing.T) {
 		}, said(map[string][]byte{
 			"a.yaml": []byte(all), "b.yaml": []byte(none), "s.yaml": []byte(legacy),
 			"r.yaml": []byte(rollback + "---\n" + "apiVersion: gitrota.dev/v1alpha1\nkind: RotationRollback\nmetadata: {name: b, namespace: shop}\nspec: {databaseRef: {name: legacy}}\n"),
+		}))
+	})
+
+	t.Run("two servers with one auth Secret", func(t *testing.T) {
+		const hint = "one Secret is about one login; give each server a Secret of its own; servers that have the login in common are endpoints of one SQLServer"
+		require.Equal(t, []string{
+			`a.yaml:8: SharedSecret: spec.authSecret legacy-auth is that of the SQLServer other at b.yaml:1, too, and ` + hint,
+			`b.yaml:6: SharedSecret: spec.authSecret legacy-auth is that of the SQLServer legacy at a.yaml:1, too, and ` + hint,
+		}, said(map[string][]byte{
+			"a.yaml": []byte(legacy), "b.yaml": []byte(strings.Replace(external, "{name: legacy,", "{name: other,", 1)),
+			"c.yaml": []byte(strings.Replace(external, "namespace: shop", "namespace: elsewhere", 1)),
 		}))
 	})
 

@@ -87,7 +87,8 @@ func Unreadable(path, why string) *File {
 	return f
 }
 
-// Join puts files together and finds what no file knows alone: two documents with the same name.
+// Join puts files together and finds what no file knows alone: documents with the same name, servers with the same
+// Secret.
 func Join(files ...*File) *Set {
 	set := &Set{}
 	for _, f := range files {
@@ -101,6 +102,7 @@ func Join(files ...*File) *Set {
 	order(set.Secrets)
 	order(set.Servers)
 	order(set.Policies)
+	findSharedSecrets(set.Servers)
 	sortProblems(set.Problems)
 	return set
 }

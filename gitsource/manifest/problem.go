@@ -27,6 +27,7 @@ const (
 	ReasonUndecryptable         = "Undecryptable"         // SOPS cannot decrypt it with the keys that there are
 	ReasonUnusableSecret        = "UnusableSecret"        // a request refers to a Secret that has a problem
 	ReasonUnusableServer        = "UnusableServer"        // a request refers to a SQLServer that has a problem
+	ReasonSharedSecret          = "SharedSecret"          // two SQLServers have one auth Secret
 	ReasonUnusablePolicy        = "UnusablePolicy"        // a database is under a RotationPolicy that has a problem
 	ReasonPolicyConflict        = "PolicyConflict"        // two RotationPolicies say different things of one database
 )

@@ -27,6 +27,8 @@ type Server struct {
 
 	Spec     ServerSpec
 	Problems []Problem // why it cannot be used; the Spec is then incomplete
+
+	authSecretLine int
 }
 
 func (s *Server) kind() string { return KindServer }

@@ -54,15 +54,16 @@ func TestServer(t *testing.T) {
 
 	t.Run("what is left out has its default", func(t *testing.T) {
 		admin := basic("legacy-admin")
-		require.Equal(t, &manifest.Server{
-			Namespace: "shop", Name: "legacy", Path: "rotations/a.yaml", Line: 1,
-			Spec: manifest.ServerSpec{
-				Workload:  &manifest.Workload{Kind: "StatefulSet", Name: "legacy"},
-				Container: "mssql", Port: 1433,
-				AuthSecret: basic("legacy-auth"), Admin: &admin,
-				TLS: manifest.ServerTLS{CASecret: &manifest.CASecret{Name: "legacy-ca", Key: "ca.crt"}},
-			},
-		}, serverOf(t, legacy))
+		server := serverOf(t, legacy)
+		require.Equal(t, "shop/legacy", server.Namespace+"/"+server.Name)
+		require.Equal(t, "rotations/a.yaml", server.Path)
+		require.Equal(t, 1, server.Line)
+		require.Equal(t, manifest.ServerSpec{
+			Workload:  &manifest.Workload{Kind: "StatefulSet", Name: "legacy"},
+			Container: "mssql", Port: 1433,
+			AuthSecret: basic("legacy-auth"), Admin: &admin,
+			TLS: manifest.ServerTLS{CASecret: &manifest.CASecret{Name: "legacy-ca", Key: "ca.crt"}},
+		}, server.Spec)
 	})
 
 	t.Run("everything can be said", func(t *testing.T) {

@@ -51,7 +51,7 @@ func (s *Server) readSpec(in *reader, root *yaml.Node) {
 // readLogins reads which login rotates, and who changes it.
 func (s *Server) readLogins(in *reader, spec *yaml.Node) {
 	if auth := s.readSecretKeys(in, spec, "authSecret"); auth != nil {
-		s.Spec.AuthSecret = *auth
+		s.Spec.AuthSecret, s.authSecretLine = *auth, given(spec, "authSecret")[0].Line
 	} else if len(given(spec, "authSecret")) == 0 {
 		in.problem(spec, ReasonMissingField, "spec.authSecret is missing", "name the Secret with the login that rotates, which clients read")
 	}

@@ -30,6 +30,30 @@ func findTwins[T twin](documents []T) {
 	}
 }
 
+// findSharedSecrets gives each of two servers with one auth Secret a problem that names the other place. What is kept
+// beside an auth Secret is about one login, and a rotation of one server would lock out the clients of the other.
+func findSharedSecrets(servers []*Server) {
+	bySecret := map[string][]*Server{}
+	for _, s := range servers {
+		key := s.Namespace + "/" + s.Spec.AuthSecret.Name
+		bySecret[key] = append(bySecret[key], s)
+	}
+	for _, s := range servers {
+		for _, other := range bySecret[s.Namespace+"/"+s.Spec.AuthSecret.Name] {
+			if s.Spec.AuthSecret.Name == "" || other.Name == s.Name {
+				continue
+			}
+			p := s.place()
+			p.Line, p.Reason = s.authSecretLine, ReasonSharedSecret
+			p.Message = fmt.Sprintf("spec.authSecret %s is that of the SQLServer %s at %s, too, and one Secret is about one login",
+				s.Spec.AuthSecret.Name, other.Name, other.place().Where())
+			p.Hint = "give each server a Secret of its own; servers that have the login in common are endpoints of one SQLServer"
+			s.note(p)
+			break
+		}
+	}
+}
+
 func twinProblem(own Problem, kind string, other Problem, otherKind string) Problem {
 	name := own.Name
 	if own.Namespace != "" {
