@@ -295,6 +295,12 @@ func (e *execution) useDatabase(s tsql.Use) error {
 	if id == 0 {
 		return tsql.Errorf(911, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", s.Database)
 	}
+	if e.userOf != "" && !strings.EqualFold(name, e.userOf) && !strings.EqualFold(name, "master") && !strings.EqualFold(name, "tempdb") {
+		return tsql.Errorf(916, 14, "The server principal \"%s\" is not able to access the database \"%s\" under the current security context.", e.login, name)
+	}
+	if err := e.server.unavailable(name); err != nil {
+		return err
+	}
 	old := e.use(name)
 	e.answer.Database(name, old)
 	e.answer.Notice(e.changedDatabase())

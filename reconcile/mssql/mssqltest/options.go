@@ -40,6 +40,11 @@ type Options struct {
 	// Version is the product's version; empty is one of SQL Server 2022.
 	Version string
 
+	// Group is the availability group that the server joins before it accepts connections; nil is none.
+	Group *Group
+	// SyncDelay is how long a secondary needs to be synchronized, after it has joined a group or come back to it.
+	SyncDelay time.Duration
+
 	// LockoutThreshold is how many bad passwords lock a login with CHECK_POLICY; 0, as in Linux containers, is never.
 	LockoutThreshold int
 	// MinPasswordLength of a login with CHECK_POLICY; 0 is 8.

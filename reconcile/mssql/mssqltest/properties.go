@@ -32,8 +32,10 @@ func serverProperty(e *execution, arguments []any) (any, error) {
 		return o.ServerName, nil
 	case "collation":
 		return serverCollation, nil
-	case "ishadrenabled", "isclustered", "isintegratedsecurityonly", "issingleuser":
+	case "isclustered", "isintegratedsecurityonly", "issingleuser":
 		return int64(0), nil
+	case "ishadrenabled":
+		return number(len(e.server.memberships()) > 0), nil
 	case "pathseparator":
 		return "/", nil
 	}
@@ -69,7 +71,7 @@ func loginProperty(e *execution, arguments []any) (any, error) {
 	if !l.CheckPolicy || !l.CheckExpiration {
 		return nil, nil
 	}
-	tried := e.server.master.badPasswords(l.ID)
+	tried := e.master.badPasswords(l.ID)
 	switch strings.ToLower(property) {
 	case "badpasswordcount":
 		return int64(tried.Count), nil

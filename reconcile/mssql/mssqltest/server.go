@@ -35,6 +35,7 @@ type Server struct {
 	mu          sync.Mutex
 	connections map[net.Conn]bool
 	sessions    map[int]*session // by session id
+	groups      []*Group
 }
 
 // Start starts a server and returns once it accepts connections. With an SAPassword that does not meet the policy, a
@@ -65,6 +66,11 @@ func Start(options Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("starting SQL Server stand-in: %w", err), s.errors.close())
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if o.Group != nil {
+		if err := o.Group.Join(s); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	s.log("spid26s", "SQL Server is now ready for client connections. This is an informational message; no user action is required.")
 	s.running.Go(s.accept)
 	return s, nil

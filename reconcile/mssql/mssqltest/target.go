@@ -180,11 +180,11 @@ func dropLogin(admin *sql.DB, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for {
-		var exists int
-		if err := admin.QueryRowContext(ctx, "SELECT COUNT(*) FROM sys.server_principals WHERE name = @p1", name).Scan(&exists); err != nil || exists == 0 {
+		exists, err := columnOf[string](ctx, admin, "SELECT name FROM sys.sql_logins WHERE name = @p1", name)
+		if err != nil || len(exists) == 0 {
 			return err
 		}
-		sessions, err := sessionsOf(ctx, admin, name)
+		sessions, err := columnOf[int](ctx, admin, "SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = @p1", name)
 		if err != nil {
 			return err
 		}
@@ -200,20 +200,22 @@ func dropLogin(admin *sql.DB, name string) error {
 	}
 }
 
-func sessionsOf(ctx context.Context, admin *sql.DB, login string) (ids []int, err error) {
-	rows, err := admin.QueryContext(ctx, "SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = @p1", login)
+// columnOf returns the values of a query's only column. It reads to the end, which QueryRow does not: the driver may then
+// still be reading when the connection's buffer is given to another one.
+func columnOf[T any](ctx context.Context, db *sql.DB, text string, args ...any) (values []T, err error) {
+	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id int
-		if err := rows.Scan(&id); err != nil {
+		var v T
+		if err := rows.Scan(&v); err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		values = append(values, v)
 	}
-	return ids, rows.Err()
+	return values, rows.Err()
 }
 
 func quote(identifier string) string { return mssql.TSQLQuoter{}.ID(identifier) }

@@ -26,10 +26,11 @@ type Select struct {
 	Order []Order
 }
 
-// An Item of a SELECT: an expression, or * where it is nil.
+// An Item of a SELECT: an expression or, where it is nil, *.
 type Item struct {
 	Alias  string
 	Expr   Expr
+	Of     string // the source whose columns * is; empty for all
 	Assign string // the variable that takes the value, where the SELECT assigns
 }
 
@@ -223,6 +224,8 @@ type (
 	Like struct{ X, Pattern Expr }
 	// Exists is true where the query has a row.
 	Exists struct{ Query *Select }
+	// Subquery is the value that a query in parentheses yields; it does not refer to the query around it.
+	Subquery struct{ Query *Select }
 	// Case is CASE WHEN condition THEN value ... ELSE value END.
 	Case struct {
 		When, Then []Expr
@@ -238,6 +241,7 @@ func (Function) isCondition() bool { return false }
 func (CountAll) isCondition() bool { return false }
 func (Cast) isCondition() bool     { return false }
 func (Case) isCondition() bool     { return false }
+func (Subquery) isCondition() bool { return false }
 func (Not) isCondition() bool      { return true }
 func (IsNull) isCondition() bool   { return true }
 func (In) isCondition() bool       { return true }
