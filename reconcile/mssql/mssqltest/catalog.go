@@ -139,8 +139,10 @@ func (c *catalog) login(name string) *login {
 	return nil
 }
 
-func (c *catalog) loginByID(id int) *login {
-	for _, l := range c.Logins {
+func (c *catalog) loginByID(id int) *login { return byID(c.Logins, id) }
+
+func byID(logins []*login, id int) *login {
+	for _, l := range logins {
 		if l.ID == id {
 			return l
 		}

@@ -219,6 +219,14 @@ func (e *execution) command(statement tsql.Statement) error {
 		return e.createLogin(s)
 	case tsql.DropLogin:
 		return e.dropLogin(s)
+	case tsql.CreateUser:
+		return e.createUser(s)
+	case tsql.AlterUser:
+		return e.alterUser(s)
+	case tsql.DropUser:
+		return e.dropUser(s)
+	case tsql.AlterRole:
+		return e.alterRole(s)
 	case tsql.AlterServerRole:
 		return e.alterServerRole(s)
 	case tsql.Permission:

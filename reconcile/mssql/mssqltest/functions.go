@@ -28,6 +28,7 @@ func init() {
 		"SUSER_ID":           {0, 1, always(intType), suserID},
 		"SUSER_SID":          {0, 1, always(tds.Type{Kind: tds.VarBinary, Size: 85}), suserSID},
 		"ORIGINAL_LOGIN":     {0, 0, always(sysnameType), func(e *execution, _ []any) (any, error) { return e.login, nil }},
+		"USER_NAME":          {0, 0, always(sysnameType), userName},
 		"DB_NAME":            {0, 1, always(sysnameType), dbName},
 		"DB_ID":              {0, 1, always(intType), dbID},
 		"IS_SRVROLEMEMBER":   {1, 2, always(intType), isServerRoleMember},
@@ -86,6 +87,13 @@ func pwdCompare(_ *execution, arguments []any) (any, error) {
 		return int64(1), nil
 	}
 	return int64(0), nil
+}
+
+func userName(e *execution, _ []any) (any, error) {
+	if e.userOf != "" {
+		return e.login, nil
+	}
+	return "dbo", nil
 }
 
 func now(e *execution, _ []any) (any, error) { return e.server.now(), nil }

@@ -1,6 +1,7 @@
 package mssqltest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -130,6 +131,9 @@ func suserSName(e *execution, arguments []any) (any, error) {
 }
 
 func suserName(e *execution, arguments []any) (any, error) {
+	if len(arguments) == 0 && e.userOf != "" {
+		return fmt.Sprintf("S-1-9-3-%d", e.loginID), nil // a user of a contained database has no login's name
+	}
 	id := int64(e.loginID)
 	if len(arguments) == 1 {
 		id, _ = arguments[0].(int64)
@@ -194,7 +198,7 @@ func isServerRoleMember(e *execution, arguments []any) (any, error) {
 	return number(role == "public" || l.inRole(role)), nil
 }
 
-// hasPermissionsByName knows permissions on the server, and ALTER on a login. It is NULL for a permission or a
+// hasPermissionsByName knows permissions on the server, some on the session's database, and ALTER on a login. It is NULL for a permission or a
 // securable that is not there.
 func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 	permission, ok := arguments[2].(string)
@@ -209,6 +213,12 @@ func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 			return nil, nil
 		}
 		return number(permission == connectSQL || self.may(permission)), nil
+	case isClass && strings.EqualFold(class, "DATABASE"):
+		name, _ := arguments[0].(string)
+		if !strings.EqualFold(unquoted(name), e.currentDatabase()) || !slices.Contains([]string{"VIEW DEFINITION", "ALTER ANY USER"}, permission) {
+			return nil, nil
+		}
+		return number(e.mayInDatabase(e.catalog(), permission)), nil
 	case isClass && strings.EqualFold(class, "LOGIN"):
 		name, _ := arguments[0].(string)
 		l := e.catalog().login(unquoted(name))

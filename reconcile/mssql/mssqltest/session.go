@@ -251,7 +251,7 @@ func (s *session) self() *login { return s.principalIn(s.catalog()) }
 // principalIn is who the session is in a catalog, which may be about to be changed.
 func (s *session) principalIn(c *catalog) *login {
 	if d := c.find(s.userOf); d != nil {
-		return d.user(s.login)
+		return byID(d.Users, s.loginID)
 	}
 	return c.loginByID(s.loginID)
 }

@@ -102,8 +102,10 @@ var views = map[string]view{
 func (e *execution) find(source tsql.Source) (view, error) {
 	name := strings.TrimPrefix(strings.ToLower(strings.Join(source.Name, ".")), "master.")
 	v, known := views[name]
-	if !known {
-		v, known = availabilityViews[name]
+	for _, more := range []map[string]view{availabilityViews, databaseViews} {
+		if !known {
+			v, known = more[name]
+		}
 	}
 	if !known {
 		err := tsql.Errorf(208, 16, "Invalid object name '%s'.", strings.Join(source.Name, "."))
@@ -184,8 +186,12 @@ func databases(e *execution) (rows [][]any) {
 		if d.Name == "model" || i >= 4 {
 			model = "FULL"
 		}
+		containment := "NONE"
+		if d.Contained {
+			containment = "PARTIAL"
+		}
 		rows = append(rows, []any{d.Name, int64(i + 1), []byte(saSID), d.Created, int64(e.server.version[0]) * 10, serverCollation,
-			"MULTI_USER", false, int64(0), "ONLINE", model, int64(0), "NONE"})
+			"MULTI_USER", false, int64(0), "ONLINE", model, number(d.Contained), containment})
 	}
 	return rows
 }
