@@ -123,7 +123,7 @@ func (e *execution) survives(err error) error {
 
 // text parses a batch as a whole and runs its statements.
 func (e *execution) text(batch string) error {
-	scope := tsql.Scope{Function: arity}
+	scope := tsql.Scope{Function: e.server.options.Flavour.arity}
 	for name := range e.variables {
 		scope.Variables = append(scope.Variables, name)
 	}
@@ -186,6 +186,9 @@ func (s *session) interrupted() error {
 }
 
 func (e *execution) execute(statement tsql.Statement) error {
+	if err := e.server.options.Flavour.permits(statement, e.currentDatabase()); err != nil {
+		return err
+	}
 	switch s := statement.(type) {
 	case tsql.Select:
 		return e.selectRows(&s)

@@ -58,12 +58,6 @@ func init() {
 	}
 }
 
-// arity tells the parser how many arguments a function takes.
-func arity(name string) (least, most int, known bool) {
-	f, known := functions[name]
-	return f.least, f.most, known
-}
-
 func always(t tds.Type) func([]tds.Type) tds.Type { return func([]tds.Type) tds.Type { return t } }
 
 func first(arguments []tds.Type) tds.Type { return arguments[0] }
@@ -99,6 +93,12 @@ func userName(e *execution, _ []any) (any, error) {
 func now(e *execution, _ []any) (any, error) { return e.server.now(), nil }
 
 func productVersion(e *execution, _ []any) (any, error) {
+	switch e.server.options.Flavour {
+	case FlavourAzureSQLDatabase:
+		return "Microsoft SQL Azure (RTM) - " + e.server.options.Version + " (gitrota's stand-in)", nil
+	case FlavourForeign:
+		return "A server that speaks TDS (gitrota's stand-in)", nil
+	}
 	year := map[byte]int{13: 2016, 14: 2017, 15: 2019, 16: 2022, 17: 2025}[e.server.version[0]]
 	return fmt.Sprintf("Microsoft SQL Server %d (RTM) - %s (X64) \n\tDeveloper Edition (64-bit) on Linux (gitrota's stand-in)", year, e.server.options.Version), nil
 }

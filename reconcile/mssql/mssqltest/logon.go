@@ -59,6 +59,15 @@ func failed(state uint8, reason string) *refusal { return &refusal{18456, state,
 
 func told(number int32) *refusal { return &refusal{number: number, state: 1} }
 
+// toldBy is the refusal that a fault asks for. Errors about the database come before the one about the login.
+func toldBy(fault LoginFault) *refusal {
+	switch fault.Error {
+	case 976, 983, 4060:
+		return &refusal{18456, 38, "Failed to open the explicitly specified database.", forced(fault.Error)}
+	}
+	return told(fault.Error)
+}
+
 func (r *refusal) text(user string) string {
 	if format, known := texts[r.number]; known {
 		if r.number == 18452 {
@@ -80,7 +89,7 @@ func (s *Server) logon(conn *tds.Conn, request tds.Login, from client) *session 
 		l       *login
 		session *session
 	)
-	refused := told(fault.Error)
+	refused := toldBy(fault)
 	if fault.Error == 0 {
 		where, l, refused = s.authenticate(request)
 	}

@@ -26,8 +26,14 @@ func serverProperty(e *execution, arguments []any) (any, error) {
 	case "productlevel":
 		return "RTM", nil
 	case "edition":
+		if o.Flavour == FlavourAzureSQLDatabase {
+			return "SQL Azure", nil
+		}
 		return "Developer Edition (64-bit)", nil
 	case "engineedition":
+		if o.Flavour == FlavourAzureSQLDatabase {
+			return int64(5), nil
+		}
 		return int64(3), nil
 	case "servername", "machinename", "computernamephysicalnetbios":
 		return o.ServerName, nil
@@ -192,7 +198,7 @@ func dbID(e *execution, arguments []any) (any, error) {
 func isServerRoleMember(e *execution, arguments []any) (any, error) {
 	name, _ := arguments[0].(string)
 	role, l := strings.ToLower(name), e.named(arguments[1:])
-	if l == nil || role != "public" && !slices.Contains(serverRoles, role) {
+	if e.server.options.Flavour == FlavourAzureSQLDatabase || l == nil || role != "public" && !slices.Contains(serverRoles, role) {
 		return nil, nil
 	}
 	return number(role == "public" || l.inRole(role)), nil
@@ -202,7 +208,8 @@ func isServerRoleMember(e *execution, arguments []any) (any, error) {
 // securable that is not there.
 func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 	permission, ok := arguments[2].(string)
-	if !ok {
+	onDatabase := strings.EqualFold(fmt.Sprint(arguments[1]), "DATABASE")
+	if !ok || e.server.options.Flavour == FlavourAzureSQLDatabase && !onDatabase {
 		return nil, nil
 	}
 	permission, self := strings.ToUpper(permission), e.self()
@@ -213,7 +220,7 @@ func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 			return nil, nil
 		}
 		return number(permission == connectSQL || self.may(permission)), nil
-	case isClass && strings.EqualFold(class, "DATABASE"):
+	case onDatabase:
 		name, _ := arguments[0].(string)
 		if !strings.EqualFold(unquoted(name), e.currentDatabase()) || !slices.Contains([]string{"VIEW DEFINITION", "ALTER ANY USER"}, permission) {
 			return nil, nil

@@ -107,7 +107,8 @@ func (e *execution) find(source tsql.Source) (view, error) {
 			v, known = more[name]
 		}
 	}
-	if !known {
+	f := e.server.options.Flavour
+	if !known || !f.hasView(name, e.currentDatabase()) {
 		err := tsql.Errorf(208, 16, "Invalid object name '%s'.", strings.Join(source.Name, "."))
 		err.Line = source.Line
 		return view{}, err
@@ -115,7 +116,10 @@ func (e *execution) find(source tsql.Source) (view, error) {
 	if v.permission != "" && !e.self().may(v.permission) {
 		return view{}, tsql.Errorf(300, 14, "%s permission was denied on object 'server', database 'master'.", v.permission)
 	}
-	if name == "sys.availability_groups" && e.server.version[0] < 16 {
+	switch {
+	case name == "sys.sql_logins" && f == FlavourAzureSQLDatabase:
+		return v.without("password_hash"), nil
+	case name == "sys.availability_groups" && e.server.version[0] < 16:
 		return v.without("is_contained"), nil
 	}
 	return v, nil
