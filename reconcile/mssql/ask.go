@@ -3,38 +3,36 @@ package mssql
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 
 	"github.com/microsoft/go-mssqldb"
 )
 
-// A question is a SELECT of one row or none, and where its columns go. Without a row, those stay as they are.
+// A question is an expression that has one value, and where that goes. A subquery without a row is NULL.
 type question struct {
-	text string
-	into []any
+	expression string
+	into       any
 }
 
-// ask puts all questions in one round trip.
+// ask puts all questions in one round trip. They are one statement: of a batch of several, the driver leaves unread
+// what comes after one that fails.
 func (s *Session) ask(ctx context.Context, args []any, questions ...question) error {
-	var batch strings.Builder
+	var expressions []string
+	var into []any
 	for _, q := range questions {
-		batch.WriteString(q.text + ";\n")
+		expressions, into = append(expressions, q.expression), append(into, q.into)
 	}
-	rows, err := s.conn.QueryContext(ctx, batch.String(), args...)
+	rows, err := s.conn.QueryContext(ctx, "SELECT "+strings.Join(expressions, ",\n\t"), args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	for _, q := range questions {
-		for rows.Next() { // to the end, or the driver does not go on to the next one
-			if err := rows.Scan(q.into...); err != nil {
-				return err
-			}
+	for rows.Next() { // to the end, so that nothing of the answer is left on the connection
+		if err := rows.Scan(into...); err != nil {
+			return err
 		}
-		rows.NextResultSet()
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // askWhatItKnows puts the questions in one round trip and, where the server refuses to answer all of them together,

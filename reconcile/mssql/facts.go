@@ -44,45 +44,50 @@ func (s *Session) Facts(ctx context.Context, login string) (Facts, error) {
 	return facts, nil
 }
 
-// product fills in what the server says of itself.
-func product(f *productFacts) question {
-	return question{`SELECT CAST(SERVERPROPERTY('Edition') AS nvarchar(128)), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)),
-	CAST(SERVERPROPERTY('EngineEdition') AS int), @@SERVERNAME`, []any{&f.edition, &f.version, &f.engine, &f.server}}
+// product is what a server says of itself.
+type product struct {
+	name, edition, version sql.NullString
+	engine                 sql.NullInt64
 }
 
-type productFacts struct {
-	edition, version, server sql.NullString
-	engine                   sql.NullInt64
+func (p *product) questions() []question {
+	return []question{
+		{"@@SERVERNAME", &p.name},
+		{"CAST(SERVERPROPERTY('Edition') AS nvarchar(128))", &p.edition},
+		{"CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))", &p.version},
+		{"CAST(SERVERPROPERTY('EngineEdition') AS int)", &p.engine},
+	}
 }
 
-func (f productFacts) facts() Facts {
-	return Facts{Server: f.server.String, Edition: f.edition.String, Version: f.version.String, Engine: int(f.engine.Int64)}
+func (p *product) facts() Facts {
+	return Facts{Server: p.name.String, Edition: p.edition.String, Version: p.version.String, Engine: int(p.engine.Int64)}
 }
 
 // askLogin asks about a login of the server, and whether there is one: where the server does not show every login, the
 // answer is yes.
 func (s *Session) askLogin(ctx context.Context, login string) (facts Facts, exists bool, err error) {
 	var (
-		server                            productFacts
+		server                            product
 		policy, compares                  sql.NullBool
 		shown, seesAll                    sql.NullInt64
 		controlsServer, altersLogin       sql.NullInt64
 		sysadmin, loginIsSysadmin, grants sql.NullInt64
 	)
-	err = s.askWhatItKnows(ctx, []any{login},
-		product(&server),
-		question{"SELECT is_policy_checked FROM sys.sql_logins WHERE name = @p1", []any{&policy}},
+	err = s.askWhatItKnows(ctx, []any{login}, append(server.questions(),
+		question{"(SELECT is_policy_checked FROM sys.sql_logins WHERE name = @p1)", &policy},
 		// What the comparison yields does not matter: it is NULL where the hash is not to be seen.
-		question{"SELECT CAST(PWDCOMPARE(N'', password_hash) AS bit) FROM sys.sql_logins WHERE name = @p1", []any{&compares}},
-		question{"SELECT COUNT(*) FROM sys.sql_logins", []any{&shown}},
-		question{`SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DEFINITION'), HAS_PERMS_BY_NAME(NULL, NULL, 'CONTROL SERVER'),
-	HAS_PERMS_BY_NAME(QUOTENAME(@p1), 'LOGIN', 'ALTER')`, []any{&seesAll, &controlsServer, &altersLogin}},
-		question{"SELECT IS_SRVROLEMEMBER('sysadmin'), IS_SRVROLEMEMBER('sysadmin', @p1)", []any{&sysadmin, &loginIsSysadmin}},
-		question{`SELECT COUNT(*) FROM sys.server_permissions AS p
+		question{"(SELECT CAST(PWDCOMPARE(N'', password_hash) AS bit) FROM sys.sql_logins WHERE name = @p1)", &compares},
+		question{"(SELECT COUNT(*) FROM sys.sql_logins)", &shown},
+		question{"HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DEFINITION')", &seesAll},
+		question{"HAS_PERMS_BY_NAME(NULL, NULL, 'CONTROL SERVER')", &controlsServer},
+		question{"HAS_PERMS_BY_NAME(QUOTENAME(@p1), 'LOGIN', 'ALTER')", &altersLogin},
+		question{"IS_SRVROLEMEMBER('sysadmin')", &sysadmin},
+		question{"IS_SRVROLEMEMBER('sysadmin', @p1)", &loginIsSysadmin},
+		question{`(SELECT COUNT(*) FROM sys.server_permissions AS p
 	LEFT JOIN sys.server_role_members AS m ON m.role_principal_id = p.grantee_principal_id
 	JOIN sys.sql_logins AS l ON l.principal_id = p.grantee_principal_id OR l.principal_id = m.member_principal_id
-	WHERE l.name = @p1 AND p.type = 'CL' AND p.state IN ('G', 'W')`, []any{&grants}},
-	)
+	WHERE l.name = @p1 AND p.type = 'CL' AND p.state IN ('G', 'W'))`, &grants},
+	)...)
 	if err != nil {
 		return Facts{}, false, err
 	}
@@ -98,16 +103,15 @@ func (s *Session) askLogin(ctx context.Context, login string) (facts Facts, exis
 // askUser asks about a user of the contained database that the session is in.
 func (s *Session) askUser(ctx context.Context, user string) (facts Facts, exists bool, err error) {
 	var (
-		server                 productFacts
+		server                 product
 		found, seesAll, alters sql.NullInt64
 	)
-	err = s.askWhatItKnows(ctx, []any{user},
-		product(&server),
-		question{"SELECT 1 FROM sys.database_principals WHERE name = @p1 AND authentication_type_desc = 'DATABASE'", []any{&found}},
-		question{"SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'VIEW DEFINITION'), HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'ALTER ANY USER')",
-			[]any{&seesAll, &alters}},
-	)
+	err = s.askWhatItKnows(ctx, []any{user}, append(server.questions(),
+		question{"(SELECT COUNT(*) FROM sys.database_principals WHERE name = @p1 AND authentication_type_desc = 'DATABASE')", &found},
+		question{"HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'VIEW DEFINITION')", &seesAll},
+		question{"HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'ALTER ANY USER')", &alters},
+	)...)
 	facts = server.facts()
 	facts.Resets, facts.Policy = permitted(alters), true
-	return facts, found.Valid || !permitted(seesAll), err
+	return facts, !found.Valid || found.Int64 > 0 || !permitted(seesAll), err
 }

@@ -1,7 +1,6 @@
 package mssql
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -12,7 +11,7 @@ import (
 type Group struct {
 	Name      string
 	Contained bool   // it has logins of its own
-	Database  string // one of its databases, where a session uses the group's logins; empty if it has none
+	Database  string // the first of its users' databases, where a session uses a contained group's logins; empty if it has none
 	Replicas  []GroupReplica
 }
 
@@ -44,18 +43,15 @@ func (s *Session) Group(ctx context.Context) (Group, error) {
 	}), nil
 }
 
-// availability has a row for each replica of each group that the server knows the state of, and then one for each
-// database. It takes all columns of sys.availability_groups, for before SQL Server 2022 there is none named
-// is_contained, and naming it would fail the batch.
-const availability = `SELECT r.replica_server_name, s.role_desc, s.connected_state_desc, s.synchronization_health_desc, g.*
+// availability has a row for each replica of each group that the server knows the state of, or one for each database
+// of it. It takes all columns of sys.availability_groups, for before SQL Server 2022 there is none named is_contained,
+// and to name it would be an error.
+const availability = `SELECT r.replica_server_name, s.role_desc, s.connected_state_desc, s.synchronization_health_desc, d.database_name, g.*
 FROM sys.availability_groups AS g
 JOIN sys.availability_replicas AS r ON r.group_id = g.group_id
 JOIN sys.dm_hadr_availability_replica_states AS s ON s.replica_id = r.replica_id
-ORDER BY r.replica_server_name;
-SELECT g.name, d.database_name
-FROM sys.availability_groups AS g
-JOIN sys.availability_databases_cluster AS d ON d.group_id = g.group_id
-ORDER BY d.database_name`
+LEFT JOIN sys.availability_databases_cluster AS d ON d.group_id = g.group_id
+ORDER BY r.replica_server_name, d.database_name`
 
 func (s *Session) groups(ctx context.Context) (groups []*Group, err error) {
 	rows, err := s.conn.QueryContext(ctx, availability)
@@ -65,53 +61,41 @@ func (s *Session) groups(ctx context.Context) (groups []*Group, err error) {
 	defer rows.Close()
 	byName := map[string]*Group{}
 	for rows.Next() {
-		replica, name, contained, err := scanReplica(rows)
+		found, database, err := scanGroup(rows)
 		if err != nil {
 			return nil, err
 		}
-		if byName[name] == nil {
-			byName[name] = &Group{Name: name, Contained: contained}
-			groups = append(groups, byName[name])
+		group, replica := byName[found.Name], found.Replicas[0]
+		if group == nil {
+			group = &Group{Name: found.Name, Contained: found.Contained}
+			byName[group.Name], groups = group, append(groups, group)
 		}
-		byName[name].Replicas = append(byName[name].Replicas, replica)
-	}
-	rows.NextResultSet()
-	for rows.Next() {
-		var name, database string
-		if err := rows.Scan(&name, &database); err != nil {
-			return nil, err
+		if !slices.Contains(group.Replicas, replica) {
+			group.Replicas = append(group.Replicas, replica)
 		}
-		if group := byName[name]; group != nil && group.prefers(database) {
+		if group.Database == "" && group.ofUsers(database) {
 			group.Database = database
 		}
 	}
-	return groups, cmp.Or(rows.Err(), rows.Close())
+	return groups, rows.Err()
 }
 
-// scanReplica reads a row of the first SELECT by the names of its columns.
-func scanReplica(rows *sql.Rows) (replica GroupReplica, group string, contained bool, err error) {
+// scanGroup reads a row by the names of its columns: a group with one replica, and a database, if it has any.
+func scanGroup(rows *sql.Rows) (group Group, database string, err error) {
 	columns, err := rows.Columns()
 	if err != nil {
-		return GroupReplica{}, "", false, err
+		return Group{}, "", err
 	}
-	var role, connected, health sql.NullString
-	var isContained sql.NullBool
+	var replica GroupReplica
+	var role, connected, health, databaseName sql.NullString
+	var contained sql.NullBool
+	fields := map[string]any{
+		"replica_server_name": &replica.Server, "role_desc": &role, "connected_state_desc": &connected,
+		"synchronization_health_desc": &health, "database_name": &databaseName, "name": &group.Name, "is_contained": &contained,
+	}
 	into := make([]any, len(columns))
 	for i, column := range columns {
-		switch column {
-		case "replica_server_name":
-			into[i] = &replica.Server
-		case "role_desc":
-			into[i] = &role
-		case "connected_state_desc":
-			into[i] = &connected
-		case "synchronization_health_desc":
-			into[i] = &health
-		case "name":
-			into[i] = &group
-		case "is_contained":
-			into[i] = &isContained
-		default:
+		if into[i] = fields[column]; into[i] == nil {
 			into[i] = new(any)
 		}
 	}
@@ -119,14 +103,14 @@ func scanReplica(rows *sql.Rows) (replica GroupReplica, group string, contained 
 	replica.Primary = role.String == "PRIMARY"
 	replica.Connected = connected.String == "CONNECTED"
 	replica.Healthy = health.String == "HEALTHY"
-	return replica, group, isContained.Bool, err
+	group.Contained, group.Replicas = contained.Bool, []GroupReplica{replica}
+	return group, databaseName.String, err
 }
 
-// prefers reports whether database is better to begin a session in than the one that was found before: the databases
-// that a contained group keeps its own master and msdb in come last.
-func (g *Group) prefers(database string) bool {
-	system := database == g.Name+"_master" || database == g.Name+"_msdb"
-	return g.Database == "" || !system && (g.Database == g.Name+"_master" || g.Database == g.Name+"_msdb")
+// ofUsers reports whether a database is one that people made: a contained group keeps its own master and msdb in
+// databases that are named after it, and where a session that begins in one of those belongs is nowhere written.
+func (g *Group) ofUsers(database string) bool {
+	return !g.Contained || database != g.Name+"_master" && database != g.Name+"_msdb"
 }
 
 // Sessions counts the user sessions on the server that login has opened, without this one, whomever they impersonate
@@ -139,10 +123,9 @@ func (s *Session) Sessions(ctx context.Context, login string) (int, error) {
 	}
 	var seesState, seesPerformance, count sql.NullInt64 // SQL Server 2022 made one permission into two
 	err := s.askWhatItKnows(ctx, []any{login},
-		question{"SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE'), HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE')",
-			[]any{&seesState, &seesPerformance}},
-		question{"SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE original_login_name = @p1 AND is_user_process = 1 AND session_id <> @@SPID" + here,
-			[]any{&count}},
+		question{"HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE')", &seesState},
+		question{"HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE')", &seesPerformance},
+		question{"(SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE original_login_name = @p1 AND is_user_process = 1 AND session_id <> @@SPID" + here + ")", &count},
 	)
 	switch {
 	case err != nil:

@@ -119,33 +119,6 @@ func TestWhatAServerRefusesIsClassified(t *testing.T) {
 	require.ErrorIs(t, err, mssql.ErrCannotCompare, "nor which logins there are")
 }
 
-func TestALoginIsTriedOnceAndEachRefusalHasItsClass(t *testing.T) {
-	for _, tc := range []struct {
-		number int32
-		class  fault.Class
-		reason string
-	}{
-		{18456, fault.Stop, mssql.ReasonRefusedLogin},
-		{18401, fault.Wait, mssql.ReasonStarting},
-		{18451, fault.Wait, mssql.ReasonStarting},
-		{18461, fault.Wait, mssql.ReasonStarting},
-		{18470, fault.Stop, mssql.ReasonDisabled},
-		{18486, fault.Stop, mssql.ReasonLocked},
-		{18487, fault.Stop, mssql.ReasonExpired},
-		{18488, fault.Stop, mssql.ReasonExpired},
-	} {
-		server := mssqltest.Target(t)
-		server.StandIn().SetFaults(mssqltest.Faults{Logins: []mssqltest.LoginFault{{Error: tc.number}}})
-		_, err := mssql.Open(t.Context(), endpoint(server), server.Admin)
-		require.Equal(t, tc.class, fault.As(err).Class, tc.number)
-		require.Equal(t, tc.reason, fault.As(err).Reason, tc.number)
-		require.Contains(t, err.Error(), strconv.Itoa(int(tc.number)))
-		require.NotContains(t, err.Error(), server.Admin.Password.Reveal())
-		_, failed := server.StandIn().Logins(server.Admin.Username)
-		require.Equal(t, 1, failed, "one try")
-	}
-}
-
 func TestASilentServerHoldsNobodyLongerThanTheContext(t *testing.T) {
 	server := mssqltest.Target(t)
 	session, err := mssql.Open(t.Context(), endpoint(server), server.Admin)

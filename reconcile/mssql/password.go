@@ -25,31 +25,30 @@ func (s *Session) Accepts(ctx context.Context, login string, passwords ...creden
 	defer s.wire.bound(ctx)()
 	var (
 		verdicts = make([]sql.NullBool, len(passwords))
-		columns  []string
-		into     []any
 		args     = []any{login}
+		found    int
+		asked    = []question{{"(SELECT COUNT(*) FROM sys.sql_logins WHERE name = @p1)", &found}}
 	)
 	for i, password := range passwords {
 		if possible(password) {
 			args = append(args, password.Reveal())
-			columns = append(columns, fmt.Sprintf("CAST(PWDCOMPARE(@p%d, password_hash) AS bit)", len(args)))
-			into = append(into, &verdicts[i])
+			asked = append(asked, question{fmt.Sprintf(
+				"(SELECT CAST(PWDCOMPARE(@p%d, password_hash) AS bit) FROM sys.sql_logins WHERE name = @p1)", len(args)), &verdicts[i]})
 		}
 	}
 	accepted := make([]bool, len(passwords))
-	if len(columns) == 0 {
+	if len(asked) == 1 {
 		return accepted, nil
 	}
-	found := false
-	err := s.ask(ctx, args, question{"SELECT 1, " + strings.Join(columns, ", ") + " FROM sys.sql_logins WHERE name = @p1", append([]any{&found}, into...)})
+	err := s.ask(ctx, args, asked...)
 	switch {
 	case isRefusal(err):
 		return nil, cannotCompare(s.endpoint, login, credential.Scrub(err.Error(), passwords...))
 	case err != nil:
 		return nil, statementFault(ctx, s.endpoint, login, err, passwords...)
-	case !found:
+	case found == 0:
 		return nil, s.unseen(ctx, login)
-	case !into[0].(*sql.NullBool).Valid:
+	case !asked[1].into.(*sql.NullBool).Valid:
 		return nil, cannotCompare(s.endpoint, login, "the session may not see the hash of its password")
 	}
 	for i, verdict := range verdicts {
@@ -61,7 +60,7 @@ func (s *Session) Accepts(ctx context.Context, login string, passwords ...creden
 // unseen tells a login that does not exist from one that the session may not see.
 func (s *Session) unseen(ctx context.Context, login string) error {
 	var seesAll sql.NullInt64
-	err := s.askWhatItKnows(ctx, nil, question{"SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DEFINITION')", []any{&seesAll}})
+	err := s.askWhatItKnows(ctx, nil, question{"HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DEFINITION')", &seesAll})
 	switch {
 	case err != nil:
 		return statementFault(ctx, s.endpoint, login, err)

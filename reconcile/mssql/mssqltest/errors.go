@@ -35,7 +35,7 @@ func abortsBatch(e *tsql.Error) bool {
 }
 
 // forced is the error that a fault raises in place of executing a statement.
-func forced(number int32) error {
+func forced(number int32) *tsql.Error {
 	severity := uint8(16)
 	switch number {
 	case 1205: // a deadlock
