@@ -18,7 +18,7 @@ import (
 const (
 	// ReasonUnreachable: no connection, or one that broke or stayed silent.
 	ReasonUnreachable = "ServerUnreachable"
-	// ReasonStarting: the server is there but takes no logins yet (starting, upgrading its scripts, single-user).
+	// ReasonStarting: the server is there but takes no logins now (18401, 18451, 18461, 6005, 17142, 40613).
 	ReasonStarting = "ServerNotOpen"
 	// ReasonUntrusted: the server's certificate is not signed by the expected authority or not for this name.
 	ReasonUntrusted = "CertificateUntrusted"
@@ -30,51 +30,20 @@ const (
 	ReasonDisabled = "LoginDisabled"
 	// ReasonExpired: the login's password has expired or must be changed (18487, 18488).
 	ReasonExpired = "PasswordExpired"
-	// ReasonPolicy: the server's password policy refused the new password (33062-33064, 15114-15119, 15156).
+	// ReasonPolicy: the server's password policy refused the new password (33062-33064, 15114-15119, 15156; 18462-18468
+	// for a change while logging in).
 	ReasonPolicy = "PasswordRefused"
-	// ReasonMissing: there is no such login, or it may not be seen (15151).
+	// ReasonMissing: there is no such login, or it may not be seen (15151, 33233, 33234).
 	ReasonMissing = "LoginNotFound"
-	// ReasonPermission: the login may not do what a rotation needs (15247, hidden password hashes).
+	// ReasonDatabase: the database that the session was to begin in is not there, or not open now (4060, 976, 983).
+	ReasonDatabase = "DatabaseNotOpen"
+	// ReasonPermission: the login may not do what a rotation needs (229, 297, 300, 15247, 18471).
 	ReasonPermission = "PermissionDenied"
+	// ReasonCannotCompare: the server cannot tell whether a password is right, unless by a login; see [ErrCannotCompare].
+	ReasonCannotCompare = "PasswordsNotComparable"
 	// ReasonServer: the server answered with an error that gitrota has no rule for.
 	ReasonServer = "ServerError"
 )
-
-type rule struct {
-	class  fault.Class
-	reason string
-	what   string // completes "<server>: ", with %s for the login
-	hint   string
-}
-
-// rules maps SQL Server's error numbers (sys.messages; "Database Engine errors", SQL Server documentation) to what a
-// rotation does about them.
-var rules = map[int32]rule{
-	18456: {fault.Stop, ReasonRefusedLogin, "refused the login of %q (error 18456): the password is not the one that the server has", ""},
-	18401: {fault.Wait, ReasonStarting, "is in script upgrade mode (error 18401)", ""},
-	18451: {fault.Wait, ReasonStarting, "takes only administrators at this time (error 18451)", ""},
-	18461: {fault.Wait, ReasonStarting, "is in single-user mode (error 18461)", ""},
-	18452: {fault.Stop, ReasonRefusedLogin, "takes Windows logins only (error 18452)", "enable SQL Server authentication (mixed mode) on it"},
-	18470: {fault.Stop, ReasonDisabled, "has the login %q disabled (error 18470)", "enable it: ALTER LOGIN ... ENABLE"},
-	18486: {fault.Stop, ReasonLocked, "has the login %q locked out (error 18486)", "find who sent wrong passwords, then unlock it: ALTER LOGIN ... WITH PASSWORD = '...' UNLOCK"},
-	15113: {fault.Stop, ReasonLocked, "has the login %q locked out (error 15113)", "find who sent wrong passwords, then unlock it: ALTER LOGIN ... WITH PASSWORD = '...' UNLOCK"},
-	18487: {fault.Stop, ReasonExpired, "says that the password of %q has expired (error 18487)", "change it on the server and put the new one into the auth Secret"},
-	18488: {fault.Stop, ReasonExpired, "says that the password of %q must be changed (error 18488)", "change it on the server and put the new one into the auth Secret"},
-	15114: {fault.Refuse, ReasonPolicy, "says that the password of %q was changed too recently (error 15114)", "wait for the policy's minimum password age and add a new request"},
-	15115: {fault.Refuse, ReasonPolicy, "says that this password of %q cannot be used now (error 15115): it is in the password history", "use another one"},
-	15116: {fault.Refuse, ReasonPolicy, "refused the new password of %q as too short (error 15116)", "use a longer one"},
-	15117: {fault.Refuse, ReasonPolicy, "refused the new password of %q as too long (error 15117)", "use a shorter one"},
-	15118: {fault.Refuse, ReasonPolicy, "refused the new password of %q as not complex enough (error 15118)", "mix upper case, lower case, digits and symbols"},
-	15119: {fault.Refuse, ReasonPolicy, "refused the new password of %q by its password filter (error 15119)", "ask who runs the server what its filter wants"},
-	15156: {fault.Refuse, ReasonPolicy, "refused the new password of %q as too long (error 15156)", "use 128 characters at most"},
-	33062: {fault.Refuse, ReasonPolicy, "refused the new password of %q as too short (error 33062)", "use a longer one"},
-	33063: {fault.Refuse, ReasonPolicy, "refused the new password of %q as too long (error 33063)", "use a shorter one"},
-	33064: {fault.Refuse, ReasonPolicy, "refused the new password of %q as not complex enough (error 33064)", "mix upper case, lower case, digits and symbols"},
-	15151: {fault.Stop, ReasonMissing, "has no login %q, or does not let it be changed (error 15151)", "check sys.server_principals and the permission ALTER ANY LOGIN"},
-	15247: {fault.Stop, ReasonPermission, "does not let %q change the login (error 15247)", "grant CONTROL SERVER or ALTER ANY LOGIN"},
-	229:   {fault.Stop, ReasonPermission, "denied %q a permission that a rotation needs (error 229)", "grant CONTROL SERVER"},
-	297:   {fault.Stop, ReasonPermission, "denied %q a permission that a rotation needs (error 297)", "grant CONTROL SERVER"},
-}
 
 // loginFault classifies a login that failed.
 func loginFault(ctx context.Context, endpoint Endpoint, login credential.Credential, err error) error {
@@ -89,8 +58,19 @@ func loginFault(ctx context.Context, endpoint Endpoint, login credential.Credent
 		return fault.New(fault.Refuse, ReasonUntrusted, "check the CA that signs the server's certificates",
 			"%s (%s): %s", endpoint.Name, endpoint.Address, text)
 	}
-	return unreachable(ctx, endpoint, text, fault.Wait)
+	var server mssql.Error
+	if !asServerError(err, &server) {
+		return unreachable(ctx, endpoint, text, fault.Wait)
+	}
+	class := fault.Wait
+	if server.Class == securitySeverity { // a further try could lock the login
+		class = fault.Stop
+	}
+	return fault.New(class, ReasonServer, "", "%s (%s) let nobody in: %s", endpoint.Name, endpoint.Address, text)
 }
+
+// securitySeverity is that of errors about permissions and logins.
+const securitySeverity = 14
 
 // statementFault classifies a statement that failed on an open session.
 func statementFault(ctx context.Context, endpoint Endpoint, login string, err error, passwords ...credential.Password) error {
@@ -99,10 +79,14 @@ func statementFault(ctx context.Context, endpoint Endpoint, login string, err er
 	}
 	text := credential.Scrub(err.Error(), passwords...)
 	var server mssql.Error
-	if asServerError(err, &server) {
+	switch {
+	case isRefusal(err):
 		return fault.New(fault.Refuse, ReasonServer, "", "%s: %s", endpoint.Name, text)
+	case asServerError(err, &server):
+		return fault.New(fault.Retry, ReasonServer, "", "%s: %s", endpoint.Name, text)
+	default:
+		return unreachable(ctx, endpoint, text, fault.Retry)
 	}
-	return unreachable(ctx, endpoint, text, fault.Retry)
 }
 
 func unreachable(ctx context.Context, endpoint Endpoint, text string, class fault.Class) error {
@@ -116,12 +100,21 @@ func unreachable(ctx context.Context, endpoint Endpoint, text string, class faul
 	}
 }
 
+// byNumber classifies what there is a rule for. A server may send several errors for one cause, and ends every login
+// that fails with 18456: any other number says more.
 func byNumber(endpoint Endpoint, login string, err error) error {
 	var server mssql.Error
 	if !asServerError(err, &server) {
 		return nil
 	}
-	known, ok := rules[server.Number]
+	number := server.Number
+	for _, e := range server.All {
+		if _, known := rules[e.Number]; known && e.Number != 18456 {
+			number = e.Number
+			break
+		}
+	}
+	known, ok := rules[number]
 	if !ok {
 		return nil
 	}
@@ -130,16 +123,24 @@ func byNumber(endpoint Endpoint, login string, err error) error {
 		what = fmt.Sprintf(what, login)
 	}
 	// The server's own text is left out: it can quote the statement.
-	return &fault.Error{Class: known.class, Reason: known.reason, Message: endpoint.Name + " " + what, Hint: known.hint, Err: nil}
+	return &fault.Error{Class: known.class, Reason: known.reason, Message: endpoint.Name + " " + what, Hint: known.hint}
 }
 
 func missingLogin(endpoint Endpoint, login string) error {
+	if endpoint.Contained {
+		return fault.New(fault.Stop, ReasonMissing, "check sys.database_principals in that database",
+			"%s has no user %q with a password in the database %q", endpoint.Name, login, endpoint.Database)
+	}
 	return fault.New(fault.Stop, ReasonMissing, "check sys.sql_logins on the server", "%s has no SQL login %q", endpoint.Name, login)
 }
 
-func hiddenHash(endpoint Endpoint, login string) error {
-	return fault.New(fault.Stop, ReasonPermission, "grant CONTROL SERVER to the login that rotates",
-		"%s does not show the password hash of %q, so passwords cannot be compared without failing logins", endpoint.Name, login)
+// cannotCompare is [ErrCannotCompare] with what stands in the way.
+func cannotCompare(endpoint Endpoint, login, why string) error {
+	return &fault.Error{
+		Class: fault.Refuse, Reason: ReasonCannotCompare, Err: ErrCannotCompare,
+		Message: fmt.Sprintf("%s cannot compare passwords of %q without a login: %s", endpoint.Name, login, why),
+		Hint:    "grant CONTROL SERVER to the login that rotates, where the server has that permission",
+	}
 }
 
 func asServerError(err error, target *mssql.Error) bool { return errors.As(err, target) }

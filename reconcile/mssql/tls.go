@@ -2,16 +2,32 @@ package mssql
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 )
 
-// config is how crypto/tls checks what t asks for.
-func (t TLS) config() *tls.Config {
+// TLS says how a server's certificate is checked.
+type TLS struct {
+	// ServerName is the name that it must hold; empty is the host of the address. It is not looked at where Pinned or Any
+	// is set.
+	ServerName string
+	RootCAs    *x509.CertPool // the authorities that may have signed it; nil: those of the system
+	// Pinned is the only certificate that is taken, in DER, whoever signed it and even if Any is set; nil: any that an
+	// authority has signed.
+	Pinned []byte
+	// Any takes every certificate: the connection is safe from listening, not from somebody who can answer in the server's
+	// place. KubeDB leaves no other choice where spec.tls.clientTLS is false, since SQL Server then signs its own
+	// certificate at each start.
+	Any bool
+}
+
+// config is how crypto/tls checks what t asks for, of a server at host.
+func (t TLS) config(host string) *tls.Config {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		ServerName: t.ServerName,
+		ServerName: cmp.Or(t.ServerName, host),
 		RootCAs:    t.RootCAs,
 		// The TDS framing of the handshake cannot carry what TLS 1.3 sends after it.
 		MaxVersion:                  tls.VersionTLS12,

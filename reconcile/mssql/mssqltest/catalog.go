@@ -35,8 +35,20 @@ type login struct {
 }
 
 type database struct {
-	Name    string    `json:"name"`
-	Created time.Time `json:"createDate"`
+	Name      string    `json:"name"`
+	Created   time.Time `json:"createDate"`
+	Contained bool      `json:"isContained,omitempty"`
+	Users     []*login  `json:"users,omitempty"` // who log in to this database; it is contained
+}
+
+// user returns the user of that name who logs in to d, or nil.
+func (d *database) user(name string) *login {
+	for _, u := range d.Users {
+		if strings.EqualFold(u.Name, name) {
+			return u
+		}
+	}
+	return nil
 }
 
 // A sid is a login's identity, which outlives its name.
@@ -72,10 +84,7 @@ func roleID(name string) int { return publicRoleID + 1 + slices.Index(serverRole
 
 // newCatalog is the catalog of a server that starts for the first time.
 func newCatalog(password string, now time.Time) *catalog {
-	c := &catalog{NextID: firstPrincipalID}
-	for _, name := range []string{"master", "tempdb", "model", "msdb", "kubedb_system"} {
-		c.Databases = append(c.Databases, database{name, now})
-	}
+	c := &catalog{NextID: firstPrincipalID, Databases: append(systemDatabases(now), database{Name: "kubedb_system", Created: now})}
 	sa := &login{Name: "sa", ID: 1, SID: saSID, CheckPolicy: true, Created: now, DefaultDatabase: "master", Roles: []string{sysadmin}}
 	sa.setPassword(newHash(password), passwordPolicy{}, now)
 	c.Logins = append(c.Logins, sa)
@@ -87,6 +96,13 @@ func newCatalog(password string, now time.Time) *catalog {
 	return c
 }
 
+func systemDatabases(now time.Time) (all []database) {
+	for _, name := range []string{"master", "tempdb", "model", "msdb"} {
+		all = append(all, database{Name: name, Created: now})
+	}
+	return all
+}
+
 func (c *catalog) nextID() int {
 	c.NextID++
 	return c.NextID - 1
@@ -94,14 +110,23 @@ func (c *catalog) nextID() int {
 
 func (c *catalog) clone() *catalog {
 	changed := *c
-	changed.Logins = make([]*login, len(c.Logins))
-	for i, l := range c.Logins {
+	changed.Logins = cloneLogins(c.Logins)
+	changed.Databases = slices.Clone(c.Databases)
+	for i := range changed.Databases {
+		changed.Databases[i].Users = cloneLogins(changed.Databases[i].Users)
+	}
+	return &changed
+}
+
+func cloneLogins(logins []*login) []*login {
+	cloned := make([]*login, len(logins))
+	for i, l := range logins {
 		copied := *l
 		// Slices are replaced when they change, but append must not write into the committed ones.
 		copied.Roles, copied.Permissions, copied.History = slices.Clip(l.Roles), slices.Clip(l.Permissions), slices.Clip(l.History)
-		changed.Logins[i] = &copied
+		cloned[i] = &copied
 	}
-	return &changed
+	return cloned
 }
 
 // login returns the login of that name, or nil. The server's collation does not tell upper from lower case.
@@ -114,11 +139,21 @@ func (c *catalog) login(name string) *login {
 	return nil
 }
 
-func (c *catalog) loginByID(id int) *login {
-	for _, l := range c.Logins {
+func (c *catalog) loginByID(id int) *login { return byID(c.Logins, id) }
+
+func byID(logins []*login, id int) *login {
+	for _, l := range logins {
 		if l.ID == id {
 			return l
 		}
+	}
+	return nil
+}
+
+// find returns the database of that name, or nil.
+func (c *catalog) find(name string) *database {
+	if id, _ := c.database(name); id > 0 {
+		return &c.Databases[id-1]
 	}
 	return nil
 }
@@ -151,8 +186,21 @@ var rolePermissions = map[string][]string{
 	"serveradmin":   {"VIEW SERVER STATE"},
 }
 
+// permissionTypes are the server permissions that there are, with their types in sys.server_permissions.
+var permissionTypes = map[string]string{
+	connectSQL: "COSQ", "CONTROL SERVER": "CL", "ALTER ANY LOGIN": "ALLG", "ALTER ANY CONNECTION": "ALCO",
+	"VIEW SERVER STATE": "VWSS", "VIEW SERVER PERFORMANCE STATE": "VSPS", "VIEW ANY DEFINITION": "VWAD",
+	"VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION": "VACD",
+}
+
+// connectSQL is the permission that every login has.
+const connectSQL = "CONNECT SQL"
+
 // implied are the permissions that another one brings.
-var implied = map[string][]string{"ALTER ANY LOGIN": {"VIEW ANY DEFINITION"}}
+var implied = map[string][]string{
+	"ALTER ANY LOGIN":   {"VIEW ANY DEFINITION"},
+	"VIEW SERVER STATE": {"VIEW SERVER PERFORMANCE STATE"},
+}
 
 // may reports whether l has a server permission. A nil login, which was dropped while it was logged in, has none.
 func (l *login) may(permission string) bool {

@@ -20,6 +20,9 @@ type place struct {
 	column tds.Column
 }
 
+// of reports whether the place is a column of the source of that name; every place is one of a source without name.
+func (p place) of(source string) bool { return source == "" || strings.EqualFold(p.source, source) }
+
 var (
 	intType     = tds.Type{Kind: tds.Int, Size: 4}
 	bigintType  = tds.Type{Kind: tds.Int, Size: 8}
@@ -57,6 +60,8 @@ func (e *execution) compile(x tsql.Expr, places []place) (formula, error) {
 		return column(x, places)
 	case tsql.CountAll:
 		return formula{}, tsql.Errorf(147, 15, "An aggregate may not appear in the WHERE clause unless it is in a subquery contained in a HAVING clause or a select list, and the column being aggregated is an outer reference.")
+	case tsql.Subquery:
+		return e.compileSubquery(x)
 	case tsql.Cast:
 		inner, err := e.compile(x.X, places)
 		return formula{x.Type, func(row []any) (any, error) {
@@ -91,7 +96,7 @@ func literalType(v any) tds.Type {
 
 func column(x tsql.Column, places []place) (formula, error) {
 	for i, p := range places {
-		if strings.EqualFold(p.column.Name, x.Name) && (x.Qualifier == "" || strings.EqualFold(p.source, x.Qualifier)) {
+		if strings.EqualFold(p.column.Name, x.Name) && p.of(x.Qualifier) {
 			return formula{p.column.Type, func(row []any) (any, error) { return row[i], nil }}, nil
 		}
 	}

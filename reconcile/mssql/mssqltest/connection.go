@@ -22,6 +22,7 @@ func (s *Server) serve(raw net.Conn) {
 		io.Copy(io.Discard, raw)
 		return
 	}
+	raw = &distant{Conn: raw, server: s}
 	raw.SetDeadline(time.Now().Add(handshakeDeadline))
 	conn := tds.NewConn(raw)
 	encrypted, loginOnly, err := s.negotiate(conn)

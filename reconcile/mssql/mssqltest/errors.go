@@ -35,6 +35,13 @@ func abortsBatch(e *tsql.Error) bool {
 }
 
 // forced is the error that a fault raises in place of executing a statement.
-func forced(number int32) error {
-	return tsql.Errorf(number, 16, "Error %d, which the server was told to raise.", number)
+func forced(number int32) *tsql.Error {
+	severity := uint8(16)
+	switch number {
+	case 1205: // a deadlock
+		severity = 13
+	case 701, 802: // memory is short
+		severity = 17
+	}
+	return tsql.Errorf(number, severity, "Error %d, which the server was told to raise.", number)
 }

@@ -123,7 +123,7 @@ func (e *execution) survives(err error) error {
 
 // text parses a batch as a whole and runs its statements.
 func (e *execution) text(batch string) error {
-	scope := tsql.Scope{Function: arity}
+	scope := tsql.Scope{Function: e.server.options.Flavour.arity}
 	for name := range e.variables {
 		scope.Variables = append(scope.Variables, name)
 	}
@@ -186,6 +186,9 @@ func (s *session) interrupted() error {
 }
 
 func (e *execution) execute(statement tsql.Statement) error {
+	if err := e.server.options.Flavour.permits(statement, e.currentDatabase()); err != nil {
+		return err
+	}
 	switch s := statement.(type) {
 	case tsql.Select:
 		return e.selectRows(&s)
@@ -219,6 +222,14 @@ func (e *execution) command(statement tsql.Statement) error {
 		return e.createLogin(s)
 	case tsql.DropLogin:
 		return e.dropLogin(s)
+	case tsql.CreateUser:
+		return e.createUser(s)
+	case tsql.AlterUser:
+		return e.alterUser(s)
+	case tsql.DropUser:
+		return e.dropUser(s)
+	case tsql.AlterRole:
+		return e.alterRole(s)
 	case tsql.AlterServerRole:
 		return e.alterServerRole(s)
 	case tsql.Permission:
@@ -294,6 +305,12 @@ func (e *execution) useDatabase(s tsql.Use) error {
 	id, name := e.catalog().database(s.Database)
 	if id == 0 {
 		return tsql.Errorf(911, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", s.Database)
+	}
+	if e.userOf != "" && !strings.EqualFold(name, e.userOf) && !strings.EqualFold(name, "master") && !strings.EqualFold(name, "tempdb") {
+		return tsql.Errorf(916, 14, "The server principal \"%s\" is not able to access the database \"%s\" under the current security context.", e.login, name)
+	}
+	if err := e.server.unavailable(name); err != nil {
+		return err
 	}
 	old := e.use(name)
 	e.answer.Database(name, old)

@@ -23,6 +23,8 @@ type Faults struct {
 	AdminOnly bool `json:"adminOnly,omitempty"`
 	// SingleUser lets one member of sysadmin log in: others get error 18461.
 	SingleUser bool `json:"singleUser,omitempty"`
+	// Latency is how far away the clients are: each round trip takes so much longer.
+	Latency Duration `json:"latency,omitzero"`
 	// Logins go wrong one by one, the first that applies.
 	Logins []LoginFault `json:"logins,omitempty"`
 	// Statements go wrong one by one, the first that applies.

@@ -28,6 +28,7 @@ func init() {
 		"SUSER_ID":           {0, 1, always(intType), suserID},
 		"SUSER_SID":          {0, 1, always(tds.Type{Kind: tds.VarBinary, Size: 85}), suserSID},
 		"ORIGINAL_LOGIN":     {0, 0, always(sysnameType), func(e *execution, _ []any) (any, error) { return e.login, nil }},
+		"USER_NAME":          {0, 0, always(sysnameType), userName},
 		"DB_NAME":            {0, 1, always(sysnameType), dbName},
 		"DB_ID":              {0, 1, always(intType), dbID},
 		"IS_SRVROLEMEMBER":   {1, 2, always(intType), isServerRoleMember},
@@ -57,12 +58,6 @@ func init() {
 	}
 }
 
-// arity tells the parser how many arguments a function takes.
-func arity(name string) (least, most int, known bool) {
-	f, known := functions[name]
-	return f.least, f.most, known
-}
-
 func always(t tds.Type) func([]tds.Type) tds.Type { return func([]tds.Type) tds.Type { return t } }
 
 func first(arguments []tds.Type) tds.Type { return arguments[0] }
@@ -88,9 +83,22 @@ func pwdCompare(_ *execution, arguments []any) (any, error) {
 	return int64(0), nil
 }
 
+func userName(e *execution, _ []any) (any, error) {
+	if e.userOf != "" {
+		return e.login, nil
+	}
+	return "dbo", nil
+}
+
 func now(e *execution, _ []any) (any, error) { return e.server.now(), nil }
 
 func productVersion(e *execution, _ []any) (any, error) {
+	switch e.server.options.Flavour {
+	case FlavourAzureSQLDatabase:
+		return "Microsoft SQL Azure (RTM) - " + e.server.options.Version + " (gitrota's stand-in)", nil
+	case FlavourForeign:
+		return "A server that speaks TDS (gitrota's stand-in)", nil
+	}
 	year := map[byte]int{13: 2016, 14: 2017, 15: 2019, 16: 2022, 17: 2025}[e.server.version[0]]
 	return fmt.Sprintf("Microsoft SQL Server %d (RTM) - %s (X64) \n\tDeveloper Edition (64-bit) on Linux (gitrota's stand-in)", year, e.server.options.Version), nil
 }

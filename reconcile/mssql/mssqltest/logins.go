@@ -11,7 +11,7 @@ import (
 func (e *execution) alterLogin(s tsql.AlterLogin) error {
 	return e.update(e.ctx, func(c *change) error {
 		l := c.catalog.login(s.Name)
-		if l == nil || !e.mayAlter(c.catalog.loginByID(e.loginID), l, s) {
+		if l == nil || !e.mayAlter(e.principalIn(c.catalog), l, s) {
 			return cannotAlter("login", s.Name)
 		}
 		if s.Enable != nil {
@@ -93,7 +93,7 @@ func (e *execution) setChecks(l *login, o tsql.LoginOptions) error {
 		l.History = []passwordHash{l.Hash}
 	case !policy && l.CheckPolicy:
 		l.History = nil
-		if err := e.server.master.forgetBadPasswords(l.ID); err != nil {
+		if err := e.master.forgetBadPasswords(l.ID); err != nil {
 			return err
 		}
 	}
@@ -109,11 +109,11 @@ func (e *execution) setPassword(c *change, l *login, s tsql.Secret) error {
 	if err != nil {
 		return err
 	}
-	if s.Old != nil && e.server.master.badPasswords(l.ID).locked() {
+	if s.Old != nil && e.master.badPasswords(l.ID).locked() {
 		return tsql.Errorf(15113, 16, "Too many failed login attempts. This account has been temporarily locked as a precaution against password guessing. A system administrator can unlock this login with the UNLOCK clause of ALTER LOGIN.")
 	}
 	if s.Unlock { // a new password alone leaves the lock where it is
-		if err := e.server.master.forgetBadPasswords(l.ID); err != nil {
+		if err := e.master.forgetBadPasswords(l.ID); err != nil {
 			return err
 		}
 	}
@@ -157,7 +157,7 @@ func (e *execution) acceptable(l *login, s tsql.Secret) (passwordHash, error) {
 
 func (e *execution) createLogin(s tsql.CreateLogin) error {
 	return e.update(e.ctx, func(c *change) error {
-		if !c.catalog.loginByID(e.loginID).may("ALTER ANY LOGIN") {
+		if !e.principalIn(c.catalog).may("ALTER ANY LOGIN") {
 			return noPermission()
 		}
 		if c.catalog.login(s.Name) != nil || slices.Contains(serverRoles, strings.ToLower(s.Name)) {
@@ -187,14 +187,14 @@ func (e *execution) createLogin(s tsql.CreateLogin) error {
 
 func (e *execution) dropLogin(s tsql.DropLogin) error {
 	return e.update(e.ctx, func(c *change) error {
-		l, self := c.catalog.login(s.Name), c.catalog.loginByID(e.loginID)
+		l, self := c.catalog.login(s.Name), e.principalIn(c.catalog)
 		if l == nil || !self.may("ALTER ANY LOGIN") || l.controlsServer() && !self.controlsServer() {
 			return cannot("drop", "login", s.Name)
 		}
 		if slices.Equal(l.SID, saSID) {
 			return tsql.Errorf(15405, 16, "Cannot use the special principal '%s'.", l.Name)
 		}
-		if e.server.loggedIn(l.ID) {
+		if e.server.loggedIn(e.master, l.ID) {
 			return tsql.Errorf(15434, 16, "Could not drop login '%s' as the user is currently logged in.", l.Name)
 		}
 		c.catalog.Logins = slices.DeleteFunc(c.catalog.Logins, func(other *login) bool { return other == l })
@@ -202,12 +202,12 @@ func (e *execution) dropLogin(s tsql.DropLogin) error {
 	})
 }
 
-// loggedIn reports whether a login has a session.
-func (s *Server) loggedIn(id int) bool {
+// loggedIn reports whether the login with that id has a session.
+func (s *Server) loggedIn(in *master, id int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, session := range s.sessions {
-		if session.loginID == id {
+		if session.master == in && session.loginID == id {
 			return true
 		}
 	}
@@ -216,7 +216,7 @@ func (s *Server) loggedIn(id int) bool {
 
 func (e *execution) alterServerRole(s tsql.AlterServerRole) error {
 	return e.update(e.ctx, func(c *change) error {
-		role, self := strings.ToLower(s.Role), c.catalog.loginByID(e.loginID)
+		role, self := strings.ToLower(s.Role), e.principalIn(c.catalog)
 		if !slices.Contains(serverRoles, role) || !(self.inRole(sysadmin) || role != sysadmin && self.controlsServer()) {
 			return cannotAlter("server role", s.Role)
 		}
@@ -237,7 +237,7 @@ func (e *execution) permission(s tsql.Permission) error {
 		return tsql.Errorf(4621, 16, "Permissions at the server scope can only be granted when the current database is master")
 	}
 	return e.update(e.ctx, func(c *change) error {
-		l, self := c.catalog.login(s.Login), c.catalog.loginByID(e.loginID)
+		l, self := c.catalog.login(s.Login), e.principalIn(c.catalog)
 		if l == nil {
 			return cannot("find", "login", s.Login)
 		}

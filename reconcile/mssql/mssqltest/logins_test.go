@@ -25,6 +25,17 @@ func number(err error) int32 {
 	return 0
 }
 
+// numbers are those of all SQL Server errors in err, in the order in which they came.
+func numbers(err error) (all []int32) {
+	var e mssql.Error
+	if errors.As(err, &e) {
+		for _, one := range e.All {
+			all = append(all, one.Number)
+		}
+	}
+	return all
+}
+
 func execute(t *testing.T, db *sql.DB, statement string) {
 	t.Helper()
 	_, err := db.Exec(statement)
@@ -49,7 +60,14 @@ func logsIn(t *testing.T, server *mssqltest.Instance, name, pass string, setting
 
 func query[T any](t *testing.T, db *sql.DB, text string, args ...any) (v T) {
 	t.Helper()
-	require.NoError(t, db.QueryRow(text, args...).Scan(&v), text)
+	rows, err := db.Query(text, args...)
+	require.NoError(t, err, text)
+	defer rows.Close()
+	require.True(t, rows.Next(), "%s: %v", text, rows.Err())
+	require.NoError(t, rows.Scan(&v), text)
+	for rows.Next() { // to the end: see columnOf
+	}
+	require.NoError(t, rows.Err(), text)
 	return v
 }
 

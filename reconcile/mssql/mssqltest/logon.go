@@ -48,6 +48,7 @@ var texts = map[int32]string{
 	18466: "Login failed for user '%s'. Reason: Password change failed. The password does not meet operating system policy requirements because it is not complex enough.",
 	18467: "The login failed for user \"%s\". The password change failed. The password does not meet the requirements of the password filter DLL.",
 	18468: "The login failed for user \"%s\". The password change failed. An unexpected error occurred during password validation.",
+	18471: "The login failed for user \"%s\". The password change failed. The user does not have permission to change the password.",
 	18470: "Login failed for user '%s'. Reason: The account is disabled.",
 	18486: "Login failed for user '%s' because the account is currently locked out. The system administrator can unlock it.",
 	18487: "Login failed for user '%s'.  Reason: The password of the account has expired.",
@@ -57,6 +58,15 @@ var texts = map[int32]string{
 func failed(state uint8, reason string) *refusal { return &refusal{18456, state, reason, nil} }
 
 func told(number int32) *refusal { return &refusal{number: number, state: 1} }
+
+// toldBy is the refusal that a fault asks for. Errors about the database come before the one about the login.
+func toldBy(fault LoginFault) *refusal {
+	switch fault.Error {
+	case 976, 983, 4060:
+		return &refusal{18456, 38, "Failed to open the explicitly specified database.", forced(fault.Error)}
+	}
+	return told(fault.Error)
+}
 
 func (r *refusal) text(user string) string {
 	if format, known := texts[r.number]; known {
@@ -74,14 +84,17 @@ func (s *Server) logon(conn *tds.Conn, request tds.Login, from client) *session 
 	if !sleep(s.ctx, time.Duration(fault.Delay)) || fault.Drop {
 		return nil
 	}
-	var l *login
-	refused := told(fault.Error)
+	var (
+		where   realm
+		l       *login
+		session *session
+	)
+	refused := toldBy(fault)
 	if fault.Error == 0 {
-		l, refused = s.authenticate(request)
+		where, l, refused = s.authenticate(request)
 	}
-	var session *session
 	if refused == nil {
-		session, refused = s.begin(conn, request, from, l)
+		session, refused = s.begin(conn, request, from, where, l)
 	}
 	if refused != nil {
 		s.refuse(conn, request.User, from, refused)
@@ -122,50 +135,65 @@ func (s *Server) refuse(conn *tds.Conn, user string, from client, r *refusal) {
 }
 
 // authenticate checks who logs in, in the order in which SQL Server does, and changes the password if asked to.
-func (s *Server) authenticate(request tds.Login) (*login, *refusal) {
+func (s *Server) authenticate(request tds.Login) (realm, *login, *refusal) {
 	if s.plan.get().ScriptUpgrade {
-		return nil, told(18401)
+		return realm{}, nil, told(18401)
 	}
 	if request.Integrated {
-		return nil, told(18452)
+		return realm{}, nil, told(18452)
 	}
 	if request.Federated {
-		return nil, failed(102, "Could not validate the access token.")
+		return realm{}, nil, failed(102, "Could not validate the access token.")
 	}
-	l := s.master.read().login(request.User)
+	where, refused := s.realm(request.Database)
+	if refused != nil {
+		return realm{}, nil, refused
+	}
+	l, isUser := where.principal(request.User)
+	if !isUser {
+		where.userOf = ""
+	}
+	if refused := s.verify(where, l, request); refused != nil {
+		return realm{}, nil, refused
+	}
+	return where, l, s.admits(l)
+}
+
+// verify checks the password of l, which is nil if there is nobody of that name.
+func (s *Server) verify(where realm, l *login, request tds.Login) *refusal {
 	if l == nil {
-		return nil, failed(5, "Could not find a login matching the name provided.")
+		return failed(5, "Could not find a login matching the name provided.")
 	}
-	if s.master.badPasswords(l.ID).locked() {
-		return nil, told(18486)
+	if where.master.badPasswords(l.ID).locked() {
+		return told(18486)
 	}
 	if !l.Hash.matches(request.Password) {
 		if l.CheckPolicy && s.policy.lockout > 0 {
-			if err := s.master.countBadPassword(l.ID, s.policy.lockout, s.now()); err != nil {
-				return nil, failed(1, err.Error())
+			if err := where.master.countBadPassword(l.ID, s.policy.lockout, s.now()); err != nil {
+				return failed(1, err.Error())
 			}
 		}
 		if l.Disabled {
-			return nil, failed(7, "An error occurred while evaluating the password.")
+			return failed(7, "An error occurred while evaluating the password.")
 		}
-		return nil, failed(8, "Password did not match that for the login provided.")
+		return failed(8, "Password did not match that for the login provided.")
 	}
 	if l.Disabled {
-		return nil, told(18470)
+		return told(18470)
 	}
 	if request.ChangePassword {
-		if refused := s.changeAtLogin(l, request.NewPassword); refused != nil {
-			return nil, refused
+		if refused := s.changeAtLogin(where, l, request.NewPassword); refused != nil {
+			return refused
 		}
 	} else if l.MustChange {
-		return nil, told(18488)
+		return told(18488)
 	} else if s.policy.expired(l, s.now()) {
-		return nil, told(18487)
+		return told(18487)
 	}
-	if err := s.master.forgetBadPasswords(l.ID); err != nil {
-		return nil, failed(1, err.Error())
+	if err := where.master.forgetBadPasswords(l.ID); err != nil {
+		return failed(1, err.Error())
 	}
-	return l, s.admits(l)
+	return nil
 }
 
 // admits refuses those who may not come in at this time.
@@ -181,10 +209,13 @@ func (s *Server) admits(l *login) *refusal {
 }
 
 // changeAtLogin changes the password of l, who has shown that it knows the present one.
-func (s *Server) changeAtLogin(l *login, password string) *refusal {
+func (s *Server) changeAtLogin(where realm, l *login, password string) *refusal {
+	if where.userOf != "" {
+		return told(18471) // users of a contained database have ALTER USER
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeDeadline)
 	defer cancel()
-	change, err := s.master.begin(ctx)
+	change, err := where.master.begin(ctx)
 	if err != nil {
 		return told(18468)
 	}

@@ -37,8 +37,15 @@ type Options struct {
 	Certificate *tls.Certificate
 	// Encryption is what clients are told about it.
 	Encryption Encryption
-	// Version is the product's version; empty is one of SQL Server 2022.
+	// Flavour is which server it resembles.
+	Flavour Flavour
+	// Version is the product's version; empty is one of SQL Server 2022, or that of Azure SQL Database.
 	Version string
+
+	// Group is the availability group that the server joins before it accepts connections; nil is none.
+	Group *Group
+	// SyncDelay is how long a secondary needs to be synchronized, after it has joined a group or come back to it.
+	SyncDelay time.Duration
 
 	// LockoutThreshold is how many bad passwords lock a login with CHECK_POLICY; 0, as in Linux containers, is never.
 	LockoutThreshold int
@@ -63,6 +70,7 @@ const (
 	defaultAddr       = "127.0.0.1:0"
 	defaultName       = "mssqltest"
 	defaultVersion    = "16.0.4175.1"
+	azureVersion      = "12.0.2000.8"
 	defaultMinLength  = 8
 	handshakeDeadline = 15 * time.Second
 )
@@ -73,6 +81,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ServerName == "" {
 		o.ServerName = defaultName
+	}
+	if o.Version == "" && o.Flavour == FlavourAzureSQLDatabase {
+		o.Version = azureVersion
 	}
 	if o.Version == "" {
 		o.Version = defaultVersion

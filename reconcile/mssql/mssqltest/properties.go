@@ -1,6 +1,7 @@
 package mssqltest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,15 +26,23 @@ func serverProperty(e *execution, arguments []any) (any, error) {
 	case "productlevel":
 		return "RTM", nil
 	case "edition":
+		if o.Flavour == FlavourAzureSQLDatabase {
+			return "SQL Azure", nil
+		}
 		return "Developer Edition (64-bit)", nil
 	case "engineedition":
+		if o.Flavour == FlavourAzureSQLDatabase {
+			return int64(5), nil
+		}
 		return int64(3), nil
 	case "servername", "machinename", "computernamephysicalnetbios":
 		return o.ServerName, nil
 	case "collation":
 		return serverCollation, nil
-	case "ishadrenabled", "isclustered", "isintegratedsecurityonly", "issingleuser":
+	case "isclustered", "isintegratedsecurityonly", "issingleuser":
 		return int64(0), nil
+	case "ishadrenabled":
+		return number(len(e.server.memberships()) > 0), nil
 	case "pathseparator":
 		return "/", nil
 	}
@@ -69,7 +78,7 @@ func loginProperty(e *execution, arguments []any) (any, error) {
 	if !l.CheckPolicy || !l.CheckExpiration {
 		return nil, nil
 	}
-	tried := e.server.master.badPasswords(l.ID)
+	tried := e.master.badPasswords(l.ID)
 	switch strings.ToLower(property) {
 	case "badpasswordcount":
 		return int64(tried.Count), nil
@@ -128,6 +137,9 @@ func suserSName(e *execution, arguments []any) (any, error) {
 }
 
 func suserName(e *execution, arguments []any) (any, error) {
+	if len(arguments) == 0 && e.userOf != "" {
+		return fmt.Sprintf("S-1-9-3-%d", e.loginID), nil // a user of a contained database has no login's name
+	}
 	id := int64(e.loginID)
 	if len(arguments) == 1 {
 		id, _ = arguments[0].(int64)
@@ -186,29 +198,49 @@ func dbID(e *execution, arguments []any) (any, error) {
 func isServerRoleMember(e *execution, arguments []any) (any, error) {
 	name, _ := arguments[0].(string)
 	role, l := strings.ToLower(name), e.named(arguments[1:])
-	if l == nil || role != "public" && !slices.Contains(serverRoles, role) {
+	if e.server.options.Flavour == FlavourAzureSQLDatabase || l == nil || role != "public" && !slices.Contains(serverRoles, role) {
 		return nil, nil
 	}
 	return number(role == "public" || l.inRole(role)), nil
 }
 
-// hasPermissionsByName knows permissions on the server, and ALTER on a login.
+// hasPermissionsByName knows permissions on the server, some on the session's database, and ALTER on a login. It is NULL for a permission or a
+// securable that is not there.
 func hasPermissionsByName(e *execution, arguments []any) (any, error) {
 	permission, ok := arguments[2].(string)
-	if !ok {
+	onDatabase := strings.EqualFold(fmt.Sprint(arguments[1]), "DATABASE")
+	if !ok || e.server.options.Flavour == FlavourAzureSQLDatabase && !onDatabase {
 		return nil, nil
 	}
 	permission, self := strings.ToUpper(permission), e.self()
 	class, isClass := arguments[1].(string)
 	switch {
 	case arguments[0] == nil && (!isClass || strings.EqualFold(class, "SERVER")):
-		return number(self.may(permission)), nil
-	case isClass && strings.EqualFold(class, "LOGIN"):
-		l := e.named(arguments[:1])
-		if l == nil || !slices.Contains(e.visible(), l) {
+		if permissionTypes[permission] == "" {
 			return nil, nil
 		}
-		return number(self.controlsServer() || permission == "ALTER" && self.may("ALTER ANY LOGIN")), nil
+		return number(permission == connectSQL || self.may(permission)), nil
+	case onDatabase:
+		name, _ := arguments[0].(string)
+		if !strings.EqualFold(unquoted(name), e.currentDatabase()) || !slices.Contains([]string{"VIEW DEFINITION", "ALTER ANY USER"}, permission) {
+			return nil, nil
+		}
+		return number(e.mayInDatabase(e.catalog(), permission)), nil
+	case isClass && strings.EqualFold(class, "LOGIN"):
+		name, _ := arguments[0].(string)
+		l := e.catalog().login(unquoted(name))
+		if l == nil || !slices.Contains(e.visible(), l) || permission != "ALTER" {
+			return nil, nil
+		}
+		return number(self.may("ALTER ANY LOGIN")), nil
 	}
 	return nil, nil
+}
+
+// unquoted is the name of a securable, which may be in brackets.
+func unquoted(name string) string {
+	if inner, ok := strings.CutPrefix(name, "["); ok && strings.HasSuffix(inner, "]") {
+		return strings.ReplaceAll(strings.TrimSuffix(inner, "]"), "]]", "]")
+	}
+	return name
 }

@@ -85,6 +85,26 @@ func (e *execution) query(s *tsql.Select) (result, error) {
 	return out, e.top(s.Top, &out)
 }
 
+// compileSubquery computes the one value of a query in parentheses, which is the same for every row.
+func (e *execution) compileSubquery(x tsql.Subquery) (formula, error) {
+	r, err := e.query(x.Query)
+	switch {
+	case err != nil:
+		return formula{}, err
+	case len(r.columns) != 1:
+		return formula{}, tsql.Errorf(116, 16, "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS.")
+	}
+	return formula{r.columns[0].Type, func([]any) (any, error) {
+		switch len(r.rows) {
+		case 0:
+			return nil, nil
+		case 1:
+			return r.rows[0][0], nil
+		}
+		return nil, tsql.Errorf(512, 16, "Subquery returned more than 1 value. This is not permitted when the subquery follows =, !=, <, <= , >, >= or when the subquery is used as an expression.")
+	}}, nil
+}
+
 func evalAll(formulas []formula, row []any) ([]any, error) {
 	values := make([]any, len(formulas))
 	for i, f := range formulas {
@@ -100,7 +120,7 @@ func evalAll(formulas []formula, row []any) ([]any, error) {
 func (e *execution) sources(from []tsql.Source) (places []place, rows [][]any, err error) {
 	rows = [][]any{nil}
 	for _, source := range from {
-		view, err := find(source)
+		view, err := e.find(source)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -158,14 +178,20 @@ func (e *execution) where(x tsql.Expr, places []place, rows [][]any) (kept [][]a
 	return kept, nil
 }
 
-// items compiles what is selected; * is all columns of all sources.
+// items compiles what is selected; * is all columns of all sources, or of one.
 func (e *execution) items(s *tsql.Select, places []place) (columns []tds.Column, items []formula, err error) {
 	for _, item := range s.Items {
 		if item.Expr == nil {
 			if len(places) == 0 {
 				return nil, nil, tsql.Errorf(263, 16, "Must specify table to select from.")
 			}
+			if !slices.ContainsFunc(places, func(p place) bool { return p.of(item.Of) }) {
+				return nil, nil, tsql.Errorf(107, 15, "The column prefix '%s' does not match with a table name or alias name used in the query.", item.Of)
+			}
 			for i, p := range places {
+				if !p.of(item.Of) {
+					continue
+				}
 				columns = append(columns, p.column)
 				items = append(items, formula{p.column.Type, func(row []any) (any, error) { return row[i], nil }})
 			}

@@ -133,6 +133,9 @@ func TestExpressions(t *testing.T) {
 		{"SELECT CASE WHEN 1 NOT IN (2, NULL) THEN 1 ELSE 0 END", nil, int64(0)},
 		{"SELECT CASE WHEN N'orders' LIKE N'ord%' AND NOT N'x' LIKE N'__' THEN 1 ELSE 0 END", nil, int64(1)},
 		{"SELECT ISNULL(NULL, 3)", nil, int64(3)},
+		{"SELECT (SELECT name FROM sys.databases WHERE database_id = 1)", nil, "master"},
+		{"SELECT (SELECT name FROM sys.databases WHERE database_id = -1)", nil, nil},
+		{"SELECT 1 + (SELECT COUNT(*) FROM sys.databases WHERE name IN ('master', 'model'))", nil, int64(3)},
 		{"SELECT LEN(N'ab  ')", nil, int64(2)},
 		{"SELECT IS_SRVROLEMEMBER('sysadmin')", nil, int64(1)},
 		{"SELECT IS_SRVROLEMEMBER('nothing')", nil, nil},
@@ -175,6 +178,9 @@ func TestWhatIsNotKnownIsRefused(t *testing.T) {
 		{"SELECT 1 WHERE 1", 4145},
 		{"DECLARE @a int; DECLARE @a int", 134},
 		{"KILL 32000", 6106},
+		{"SELECT (SELECT name FROM sys.databases)", 512},
+		{"SELECT (SELECT name, database_id FROM sys.databases)", 116},
+		{"SELECT d.* FROM sys.databases x", 107},
 		{"SELECT * FROM sys.databases ORDER BY 99", 108},
 	} {
 		t.Run(c.text, func(t *testing.T) { refused(t, admin, c.number, c.text) })

@@ -35,6 +35,7 @@ type Server struct {
 	mu          sync.Mutex
 	connections map[net.Conn]bool
 	sessions    map[int]*session // by session id
+	groups      []*Group
 }
 
 // Start starts a server and returns once it accepts connections. With an SAPassword that does not meet the policy, a
@@ -65,6 +66,11 @@ func Start(options Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("starting SQL Server stand-in: %w", err), s.errors.close())
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if o.Group != nil {
+		if err := o.Group.Join(s); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	s.log("spid26s", "SQL Server is now ready for client connections. This is an informational message; no user action is required.")
 	s.running.Go(s.accept)
 	return s, nil
@@ -160,6 +166,9 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // CertificatePEM is the certificate that the server shows, for a client to trust.
 func (s *Server) CertificatePEM() []byte { return chainPEM(s.certificate) }
 
+// CertificateDER is that certificate alone, for a client to pin.
+func (s *Server) CertificateDER() []byte { return s.certificate.Certificate[0] }
+
 // SetFaults replaces the faults that are in force; what they have been applied to is counted from zero again. The
 // zero value ends them.
 func (s *Server) SetFaults(f Faults) { s.plan.set(f) }
@@ -174,7 +183,7 @@ func (s *Server) log(source, line string) {
 
 // notice is e as the client gets it.
 func (s *Server) notice(e *tsql.Error) tds.Notice {
-	return tds.Notice{Number: e.Number, State: e.State, Class: e.Class, Text: e.Text, Server: s.options.ServerName, Line: max(e.Line, 1)}
+	return tds.Notice{Number: s.options.Flavour.number(e.Number), State: e.State, Class: e.Class, Text: e.Text, Server: s.options.ServerName, Line: max(e.Line, 1)}
 }
 
 // parseVersion turns "16.0.4175.1" into the four bytes of a login's answer.

@@ -18,6 +18,7 @@ const firstSessionID = 51
 // A session is a login that was let in. It stays who it is whatever becomes of its password.
 type session struct {
 	server  *Server
+	realm   // where its login is kept
 	conn    *tds.Conn
 	id      int
 	hello   tds.Login // what it said when it came in
@@ -50,18 +51,21 @@ type transaction struct {
 var errDropped = errors.New("the connection is dropped")
 
 // begin opens a session for l, in the database that it asked for.
-func (s *Server) begin(conn *tds.Conn, request tds.Login, from client, l *login) (*session, *refusal) {
+func (s *Server) begin(conn *tds.Conn, request tds.Login, from client, where realm, l *login) (*session, *refusal) {
 	name := request.Database
 	if name == "" {
 		name = l.DefaultDatabase
 	}
-	id, database := s.master.read().database(name)
+	if refused := s.closed(name); refused != nil {
+		return nil, refused
+	}
+	id, database := where.master.read().database(name)
 	if id == 0 {
 		return nil, &refusal{18456, 38, fmt.Sprintf("Failed to open the explicitly specified database '%s'.", name),
 			tsql.Errorf(4060, 11, "Cannot open database \"%s\" requested by the login. The login failed.", name)}
 	}
 	request.Password, request.NewPassword = "", "" // they have done what they are for
-	session := &session{server: s, conn: conn, hello: request, client: from, loginID: l.ID, login: l.Name,
+	session := &session{server: s, realm: where, conn: conn, hello: request, client: from, loginID: l.ID, login: l.Name,
 		home: database, database: database, since: s.now(), lastBegin: s.now()}
 	session.ctx, session.cancel = context.WithCancel(s.ctx)
 	s.mu.Lock()
@@ -238,8 +242,16 @@ func (s *session) catalog() *catalog {
 	if s.tx != nil && s.tx.change != nil {
 		return s.tx.change.catalog
 	}
-	return s.server.master.read()
+	return s.master.read()
 }
 
 // self is the session's login as it is now; nil where it was dropped.
-func (s *session) self() *login { return s.catalog().loginByID(s.loginID) }
+func (s *session) self() *login { return s.principalIn(s.catalog()) }
+
+// principalIn is who the session is in a catalog, which may be about to be changed.
+func (s *session) principalIn(c *catalog) *login {
+	if d := c.find(s.userOf); d != nil {
+		return byID(d.Users, s.loginID)
+	}
+	return c.loginByID(s.loginID)
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -177,22 +178,21 @@ func (i *Instance) CreateLogin(t testing.TB, name string, password credential.Pa
 
 // dropLogin drops a login, if there is one, and its sessions first.
 func dropLogin(admin *sql.DB, name string) error {
+	const missing = 15151
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for {
-		var exists int
-		if err := admin.QueryRowContext(ctx, "SELECT COUNT(*) FROM sys.server_principals WHERE name = @p1", name).Scan(&exists); err != nil || exists == 0 {
-			return err
+		_, err := admin.ExecContext(ctx, "DROP LOGIN "+quote(name))
+		var refused mssql.Error
+		if err == nil || errors.As(err, &refused) && refused.Number == missing {
+			return nil
 		}
-		sessions, err := sessionsOf(ctx, admin, name)
-		if err != nil {
-			return err
+		sessions, asked := columnOf[int](ctx, admin, "SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = @p1", name)
+		if asked != nil {
+			return errors.Join(err, asked)
 		}
 		for _, id := range sessions {
 			admin.ExecContext(ctx, fmt.Sprintf("KILL %d", id)) // it may have ended by itself
-		}
-		if _, err = admin.ExecContext(ctx, "DROP LOGIN "+quote(name)); err == nil {
-			return nil
 		}
 		if !sleep(ctx, 20*time.Millisecond) { // a killed session takes a moment
 			return err
@@ -200,20 +200,22 @@ func dropLogin(admin *sql.DB, name string) error {
 	}
 }
 
-func sessionsOf(ctx context.Context, admin *sql.DB, login string) (ids []int, err error) {
-	rows, err := admin.QueryContext(ctx, "SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = @p1", login)
+// columnOf returns the values of a query's only column. It reads to the end, which QueryRow does not: the driver may then
+// still be reading when the connection's buffer is given to another one.
+func columnOf[T any](ctx context.Context, db *sql.DB, text string, args ...any) (values []T, err error) {
+	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id int
-		if err := rows.Scan(&id); err != nil {
+		var v T
+		if err := rows.Scan(&v); err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		values = append(values, v)
 	}
-	return ids, rows.Err()
+	return values, rows.Err()
 }
 
 func quote(identifier string) string { return mssql.TSQLQuoter{}.ID(identifier) }

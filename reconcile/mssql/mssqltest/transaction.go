@@ -93,7 +93,7 @@ func (s *session) setTransaction(tx *transaction) {
 // update changes the catalog, in the open transaction or in one of its own. Where f fails, nothing has changed.
 func (s *session) update(ctx context.Context, f func(*change) error) error {
 	if s.tx == nil {
-		c, err := s.server.master.begin(ctx)
+		c, err := s.master.begin(ctx)
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (s *session) update(ctx context.Context, f func(*change) error) error {
 		return c.commit()
 	}
 	if s.tx.change == nil {
-		c, err := s.server.master.begin(ctx)
+		c, err := s.master.begin(ctx)
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,23 @@ import (
 
 // A view is what a SELECT reads from: columns, and the rows that the session may see, in the columns' order.
 type view struct {
-	columns []tds.Column
-	rows    func(e *execution) [][]any
+	columns    []tds.Column
+	rows       func(e *execution) [][]any
+	permission string // without which there is an error in place of rows
+}
+
+// without is the view on a server that lacks a column.
+func (v view) without(name string) view {
+	at := slices.IndexFunc(v.columns, func(c tds.Column) bool { return c.Name == name })
+	all := v.rows
+	v.columns = slices.Delete(slices.Clone(v.columns), at, at+1)
+	v.rows = func(e *execution) (rows [][]any) {
+		for _, row := range all(e) {
+			rows = append(rows, slices.Delete(row, at, at+1))
+		}
+		return rows
+	}
+	return v
 }
 
 var (
@@ -28,62 +43,86 @@ func nvarchar(size int) tds.Type { return tds.Type{Kind: tds.NVarChar, Size: siz
 // views are the system views, by schema and name.
 var views = map[string]view{
 	"sys.sql_logins": {
-		[]tds.Column{
+		columns: []tds.Column{
 			{Name: "name", Type: sysnameType}, {Name: "principal_id", Type: intType}, {Name: "sid", Type: sidType},
 			{Name: "type", Type: nvarchar(1)}, {Name: "type_desc", Type: nvarchar(60)}, {Name: "is_disabled", Type: bitType},
 			{Name: "create_date", Type: momentType}, {Name: "modify_date", Type: momentType},
 			{Name: "default_database_name", Type: sysnameType}, {Name: "default_language_name", Type: sysnameType},
 			{Name: "credential_id", Type: intType}, {Name: "is_policy_checked", Type: bitType},
 			{Name: "is_expiration_checked", Type: bitType}, {Name: "password_hash", Type: hashType},
-		}, sqlLogins},
+		}, rows: sqlLogins},
 	"sys.server_principals": {
-		[]tds.Column{
+		columns: []tds.Column{
 			{Name: "name", Type: sysnameType}, {Name: "principal_id", Type: intType}, {Name: "sid", Type: sidType},
 			{Name: "type", Type: nvarchar(1)}, {Name: "type_desc", Type: nvarchar(60)}, {Name: "is_disabled", Type: bitType},
 			{Name: "create_date", Type: momentType}, {Name: "modify_date", Type: momentType},
 			{Name: "default_database_name", Type: sysnameType}, {Name: "default_language_name", Type: sysnameType},
 			{Name: "credential_id", Type: intType}, {Name: "owning_principal_id", Type: intType},
 			{Name: "is_fixed_role", Type: bitType},
-		}, serverPrincipals},
+		}, rows: serverPrincipals},
 	"sys.server_role_members": {
-		[]tds.Column{{Name: "role_principal_id", Type: intType}, {Name: "member_principal_id", Type: intType}},
-		serverRoleMembers},
+		columns: []tds.Column{{Name: "role_principal_id", Type: intType}, {Name: "member_principal_id", Type: intType}},
+		rows:    serverRoleMembers},
+	"sys.server_permissions": {
+		columns: []tds.Column{
+			{Name: "class", Type: tinyintType}, {Name: "class_desc", Type: nvarchar(60)}, {Name: "major_id", Type: intType},
+			{Name: "minor_id", Type: intType}, {Name: "grantee_principal_id", Type: intType}, {Name: "grantor_principal_id", Type: intType},
+			{Name: "type", Type: nvarchar(4)}, {Name: "permission_name", Type: nvarchar(128)}, {Name: "state", Type: nvarchar(1)},
+			{Name: "state_desc", Type: nvarchar(60)},
+		}, rows: serverPermissions},
 	"sys.databases": {
-		[]tds.Column{
+		columns: []tds.Column{
 			{Name: "name", Type: sysnameType}, {Name: "database_id", Type: intType}, {Name: "owner_sid", Type: sidType},
 			{Name: "create_date", Type: momentType}, {Name: "compatibility_level", Type: tinyintType},
 			{Name: "collation_name", Type: sysnameType}, {Name: "user_access_desc", Type: nvarchar(60)},
 			{Name: "is_read_only", Type: bitType}, {Name: "state", Type: tinyintType}, {Name: "state_desc", Type: nvarchar(60)},
 			{Name: "recovery_model_desc", Type: nvarchar(60)}, {Name: "containment", Type: tinyintType},
 			{Name: "containment_desc", Type: nvarchar(60)},
-		}, databases},
+		}, rows: databases},
 	"sys.dm_exec_sessions": {
-		[]tds.Column{
+		columns: []tds.Column{
 			{Name: "session_id", Type: smallintType}, {Name: "login_time", Type: momentType}, {Name: "host_name", Type: sysnameType},
 			{Name: "program_name", Type: sysnameType}, {Name: "host_process_id", Type: intType},
 			{Name: "client_version", Type: intType}, {Name: "client_interface_name", Type: nvarchar(32)},
 			{Name: "security_id", Type: sidType}, {Name: "login_name", Type: sysnameType}, {Name: "status", Type: nvarchar(30)},
 			{Name: "last_request_start_time", Type: momentType}, {Name: "is_user_process", Type: bitType},
 			{Name: "original_login_name", Type: sysnameType}, {Name: "database_id", Type: smallintType},
+			{Name: "authenticating_database_id", Type: intType},
 			{Name: "open_transaction_count", Type: intType},
-		}, execSessions},
+		}, rows: execSessions},
 	"sys.dm_exec_connections": {
-		[]tds.Column{
+		columns: []tds.Column{
 			{Name: "session_id", Type: intType}, {Name: "connect_time", Type: momentType}, {Name: "net_transport", Type: nvarchar(40)},
 			{Name: "encrypt_option", Type: nvarchar(40)}, {Name: "auth_scheme", Type: nvarchar(40)},
 			{Name: "client_net_address", Type: nvarchar(48)},
-		}, execConnections},
+		}, rows: execConnections},
 }
 
 // find returns the view that a source names: sys.x, or master.sys.x.
-func find(source tsql.Source) (view, error) {
-	name := strings.ToLower(strings.Join(source.Name, "."))
-	if v, ok := views[strings.TrimPrefix(name, "master.")]; ok {
-		return v, nil
+func (e *execution) find(source tsql.Source) (view, error) {
+	name := strings.TrimPrefix(strings.ToLower(strings.Join(source.Name, ".")), "master.")
+	v, known := views[name]
+	for _, more := range []map[string]view{availabilityViews, databaseViews} {
+		if !known {
+			v, known = more[name]
+		}
 	}
-	err := tsql.Errorf(208, 16, "Invalid object name '%s'.", strings.Join(source.Name, "."))
-	err.Line = source.Line
-	return view{}, err
+	f := e.server.options.Flavour
+	if !known || !f.hasView(name, e.currentDatabase()) {
+		err := tsql.Errorf(208, 16, "Invalid object name '%s'.", strings.Join(source.Name, "."))
+		err.Line = source.Line
+		return view{}, err
+	}
+	if v.permission != "" && !e.self().may(v.permission) {
+		return view{}, tsql.Errorf(300, 14, "%s permission was denied on object 'server', database 'master'.", v.permission)
+	}
+	switch {
+	case name == "sys.sql_logins" && f == FlavourAzureSQLDatabase:
+		return v.without("password_hash"), nil
+	case name == "sys.availability_groups" && e.server.version[0] < 16:
+		return v.without("is_contained"), nil
+	}
+	return v, nil
 }
 
 // visible are the logins that the session may see: without permission, itself and sa.
@@ -136,14 +175,27 @@ func serverRoleMembers(e *execution) (rows [][]any) {
 	return rows
 }
 
+func serverPermissions(e *execution) (rows [][]any) {
+	for _, l := range e.visible() {
+		for _, p := range append([]string{connectSQL}, l.Permissions...) {
+			rows = append(rows, []any{int64(100), "SERVER", int64(0), int64(0), int64(l.ID), int64(1), permissionTypes[p], p, "G", "GRANT"})
+		}
+	}
+	return rows
+}
+
 func databases(e *execution) (rows [][]any) {
 	for i, d := range e.catalog().Databases {
 		model := "SIMPLE"
 		if d.Name == "model" || i >= 4 {
 			model = "FULL"
 		}
+		containment := "NONE"
+		if d.Contained {
+			containment = "PARTIAL"
+		}
 		rows = append(rows, []any{d.Name, int64(i + 1), []byte(saSID), d.Created, int64(e.server.version[0]) * 10, serverCollation,
-			"MULTI_USER", false, int64(0), "ONLINE", model, int64(0), "NONE"})
+			"MULTI_USER", false, int64(0), "ONLINE", model, number(d.Contained), containment})
 	}
 	return rows
 }
@@ -163,12 +215,13 @@ func (e *execution) sessionsSeen() (seen []*session) {
 }
 
 func execSessions(e *execution) (rows [][]any) {
-	c := e.catalog()
 	for _, s := range e.sessionsSeen() {
+		c := s.master.read()
 		var id any
-		if l := c.loginByID(s.loginID); l != nil {
+		if l := s.principalIn(c); l != nil {
 			id = []byte(l.SID)
 		}
+		authenticating, _ := c.database(s.userOf)
 		s.mu.Lock()
 		status, transactions := "sleeping", int64(0)
 		if s.running {
@@ -181,7 +234,7 @@ func execSessions(e *execution) (rows [][]any) {
 		lastBegin := s.lastBegin
 		s.mu.Unlock()
 		rows = append(rows, []any{int64(s.id), s.since, s.hello.Host, s.hello.App, int64(int32(s.hello.ProcessID)),
-			int64(7), s.hello.ClientInterface, id, s.login, status, lastBegin, true, s.login, int64(database), transactions})
+			int64(7), s.hello.ClientInterface, id, s.login, status, lastBegin, true, s.login, int64(database), int64(authenticating), transactions})
 	}
 	return rows
 }

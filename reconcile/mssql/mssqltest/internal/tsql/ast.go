@@ -26,10 +26,11 @@ type Select struct {
 	Order []Order
 }
 
-// An Item of a SELECT: an expression, or * where it is nil.
+// An Item of a SELECT: an expression or, where it is nil, *.
 type Item struct {
 	Alias  string
 	Expr   Expr
+	Of     string // the source whose columns * is; empty for all
 	Assign string // the variable that takes the value, where the SELECT assigns
 }
 
@@ -49,7 +50,7 @@ type Order struct {
 	Descending bool
 }
 
-// A Secret is the password of a CREATE or an ALTER LOGIN.
+// A Secret is the password of a CREATE or an ALTER LOGIN or USER.
 type Secret struct {
 	Text       string // what it is to be, unless Hash is set
 	Hash       []byte
@@ -86,6 +87,30 @@ type (
 	DropLogin struct {
 		Line
 		Name string
+	}
+	// CreateUser adds a user who logs in to a contained database.
+	CreateUser struct {
+		Line
+		Name     string
+		Password Secret
+	}
+	// AlterUser changes a user of the database.
+	AlterUser struct {
+		Line
+		Name     string
+		Rename   *string
+		Password *Secret
+	}
+	// DropUser removes a user of the database.
+	DropUser struct {
+		Line
+		Name string
+	}
+	// AlterRole adds a member to a role of the database or drops it.
+	AlterRole struct {
+		Line
+		Role, Member string
+		Add          bool
 	}
 	// AlterServerRole adds a member to a role or drops it.
 	AlterServerRole struct {
@@ -156,6 +181,10 @@ func (Select) Kind() string          { return "SELECT" }
 func (AlterLogin) Kind() string      { return "ALTER LOGIN" }
 func (CreateLogin) Kind() string     { return "CREATE LOGIN" }
 func (DropLogin) Kind() string       { return "DROP LOGIN" }
+func (CreateUser) Kind() string      { return "CREATE USER" }
+func (AlterUser) Kind() string       { return "ALTER USER" }
+func (DropUser) Kind() string        { return "DROP USER" }
+func (AlterRole) Kind() string       { return "ALTER ROLE" }
 func (AlterServerRole) Kind() string { return "ALTER SERVER ROLE" }
 func (Kill) Kind() string            { return "KILL" }
 func (Use) Kind() string             { return "USE" }
@@ -223,6 +252,8 @@ type (
 	Like struct{ X, Pattern Expr }
 	// Exists is true where the query has a row.
 	Exists struct{ Query *Select }
+	// Subquery is the value that a query in parentheses yields; it does not refer to the query around it.
+	Subquery struct{ Query *Select }
 	// Case is CASE WHEN condition THEN value ... ELSE value END.
 	Case struct {
 		When, Then []Expr
@@ -238,6 +269,7 @@ func (Function) isCondition() bool { return false }
 func (CountAll) isCondition() bool { return false }
 func (Cast) isCondition() bool     { return false }
 func (Case) isCondition() bool     { return false }
+func (Subquery) isCondition() bool { return false }
 func (Not) isCondition() bool      { return true }
 func (IsNull) isCondition() bool   { return true }
 func (In) isCondition() bool       { return true }

@@ -158,7 +158,11 @@ func (p *parser) primary() Expr {
 func (p *parser) symbol() (e Expr) {
 	switch {
 	case p.accept("("):
-		e = p.expression()
+		if p.peek().is("SELECT") {
+			p.deeper(func() { e = Subquery{p.query()} })
+		} else {
+			e = p.expression()
+		}
 		p.expect(")")
 	case p.accept("-"):
 		p.deeper(func() { e = Operation{"-", Literal{int64(0)}, p.scalar(p.primary)} })

@@ -16,6 +16,8 @@ func FuzzParse(f *testing.F) {
 		"ALTER LOGIN [a]]b] WITH PASSWORD = N'x' OLD_PASSWORD = N'y', CHECK_POLICY = OFF; ALTER LOGIN b ENABLE",
 		"CREATE LOGIN a WITH PASSWORD = 0x0200 HASHED, SID = 0x01; DROP LOGIN a; KILL 51; USE master",
 		"DECLARE @s nvarchar(max) = N'a' + QUOTENAME(@p1); EXEC (@s); IF EXISTS (SELECT 1) SELECT 2 ELSE BEGIN SELECT 3 END",
+		"CREATE USER a WITH PASSWORD = N'x'; ALTER USER a WITH PASSWORD = N'x' OLD_PASSWORD = N'y', NAME = b; ALTER ROLE db_owner ADD MEMBER b; DROP USER b",
+		"SELECT a.*, (SELECT COUNT(*) FROM sys.databases) FROM sys.sql_logins a",
 		"SELECT CASE WHEN 1 IN (2, 3) THEN CAST(1 AS int) ELSE CONVERT(varchar(9), 0x1, 1) END /* /* */ */ -- x",
 		"((((((((", "'", "[", "0x1", "@", "@@", "N'", "/*", "BEGIN", "SET @p1 =", strings.Repeat("(", 1000), strings.Repeat("1+", 5000) + "1",
 	} {

@@ -34,6 +34,11 @@ func (p *parser) item() Item {
 	if p.accept("*") {
 		return Item{}
 	}
+	if p.at+2 < len(p.tokens) && p.tokens[p.at+1].is(".") && p.tokens[p.at+2].is("*") {
+		of := p.name()
+		p.expect(".", "*")
+		return Item{Of: of}
+	}
 	if p.peek().kind == variable && p.tokens[p.at+1].is("=") {
 		name := p.variable()
 		p.expect("=")

@@ -18,6 +18,14 @@ func (p *parser) statement() (out []Statement) {
 		return one(p.createLogin(line))
 	case p.accept("DROP", "LOGIN"):
 		return one(DropLogin{line, p.name()})
+	case p.accept("CREATE", "USER"):
+		return one(p.createUser(line))
+	case p.accept("ALTER", "USER"):
+		return one(p.alterUser(line))
+	case p.accept("DROP", "USER"):
+		return one(DropUser{line, p.name()})
+	case p.accept("ALTER", "ROLE"):
+		return one(p.alterRole(line))
 	case p.accept("ALTER", "SERVER", "ROLE"):
 		return one(p.alterServerRole(line))
 	case p.accept("GRANT"):
