@@ -6,7 +6,7 @@
 //	agent      polls and asks the controller to go on           (this package)
 //	gitsource  reads the branch and writes commits               gitsource/manifest, gitsource/sopsfile
 //	reconcile  queues requests, rotates, records                 reconcile/kube, reconcile/mssql
-//	policies   decides without touching anything                 policies/credential
+//	policies   decides without touching anything                 policies/credential, policies/hosts, policies/selection
 package agent
 
 import (
@@ -21,6 +21,7 @@ import (
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/sopsfile"
+	"github.com/gitrota/gitrota/policies/hosts"
 	"github.com/gitrota/gitrota/reconcile"
 	"github.com/gitrota/gitrota/reconcile/kube"
 )
@@ -36,6 +37,11 @@ type Options struct {
 	SOPSKeys   string           // a folder with *.agekey files; empty: none
 	Author     gitsource.Person // of the status commits; default gitrota <gitrota@localhost>
 	Cluster    *rest.Config
+	// AllowHosts are the servers outside of the cluster that a SQLServer document may name, as [hosts.Parse] reads them;
+	// empty: none.
+	AllowHosts string
+	// PatrolInterval is the time between two looks at the auth Secrets of databases at rest; default 5m.
+	PatrolInterval time.Duration
 	// Once ends Run when nothing is left to do, with ErrUnsuccessful if a request of this run did not end well.
 	Once bool
 	// Listen is the address of the HTTP listener with /healthz, /readyz and /metrics; empty: none.
@@ -46,8 +52,11 @@ type Options struct {
 // ErrUnsuccessful says that a run with Options.Once served requests that did not end well.
 var ErrUnsuccessful = errors.New("not every request ended well")
 
-// DefaultInterval is the time between two polls.
-const DefaultInterval = time.Minute
+// DefaultInterval is the time between two polls, DefaultPatrolInterval that between two looks at auth Secrets at rest.
+const (
+	DefaultInterval       = time.Minute
+	DefaultPatrolInterval = 5 * time.Minute
+)
 
 // Agent serves one repository on one cluster. Run it once.
 type Agent struct {
@@ -75,6 +84,10 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--sops-keys: %w", err)
 	}
+	allowed, err := hosts.Parse(options.AllowHosts)
+	if err != nil {
+		return nil, fmt.Errorf("--allow-hosts: %w", err)
+	}
 	repository, err := gitsource.Open(gitsource.Options{
 		URL: options.Repo, Branch: options.Branch, Auth: auth, Author: options.Author, Log: options.Log,
 	})
@@ -90,7 +103,7 @@ func New(options Options) (*Agent, error) {
 		Repository: repository, Keys: keys, Path: options.Path, StatusPath: options.StatusPath, Log: options.Log,
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
-			Log: options.Log, Observe: a.metrics.observeStep,
+			AllowHost: allowed.Allows, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})
 	if options.Listen != "" {
@@ -112,6 +125,9 @@ func withDefaults(o Options) Options {
 	defaultTo(&o.StatusPath, "rotation-status")
 	if o.Interval == 0 {
 		o.Interval = DefaultInterval
+	}
+	if o.PatrolInterval == 0 {
+		o.PatrolInterval = DefaultPatrolInterval
 	}
 	if o.Author == (gitsource.Person{}) {
 		o.Author = gitsource.Person{Name: "gitrota", Email: "gitrota@localhost"}

@@ -104,7 +104,7 @@ func benchmarkRotation(b *testing.B, restart bool) {
 func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster, namespace string) time.Duration {
 	pod, err := cluster.Client.CoreV1().Pods(namespace).Get(b.Context(), "db-0", metav1.GetOptions{})
 	require.NoError(b, err)
-	endpoint := mssql.Endpoint{Name: "db-0", Address: net.JoinHostPort(pod.Status.PodIP, "1433")}
+	endpoint := mssql.Endpoint{Name: "db-0", Address: net.JoinHostPort(pod.Status.PodIP, "1433"), TLS: mssql.TLS{Any: true}}
 	next, err := credential.Generate(rand.Reader)
 	require.NoError(b, err)
 
@@ -114,7 +114,7 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	login := credential.Credential{Username: "sa", Password: secret.Data["password"]}
 	session, err := mssql.Open(b.Context(), endpoint, login)
 	require.NoError(b, err)
-	require.NoError(b, session.SetPassword(b.Context(), "sa", next))
+	require.NoError(b, session.SetPassword(b.Context(), "sa", next, credential.Password{}))
 	session.Close()
 	secret.Data["password"] = next
 	_, err = adapter.UpdateSecret(b.Context(), secret)

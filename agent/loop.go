@@ -13,7 +13,7 @@ import (
 
 // loop polls, starts and flushes until ctx ends or, with Options.Once, nothing is left.
 func (a *Agent) loop(ctx context.Context) error {
-	var poll, flush, release backoff
+	var poll, flush, release, patrol backoff
 	released := false
 	for ctx.Err() == nil {
 		if poll.due() {
@@ -44,6 +44,10 @@ func (a *Agent) loop(ctx context.Context) error {
 				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err, "retry_in", release.failed(err, a.options.Interval).String())
 			}
 		}
+		if released && !a.options.Once && patrol.due() {
+			a.controller.Patrol(ctx)
+			patrol.after(jittered(a.options.PatrolInterval))
+		}
 		due, dirty := a.controller.FlushDue(a.options.Interval)
 		if dirty && flush.due() && !time.Now().Before(due) {
 			if err := a.controller.Flush(ctx); err != nil {
@@ -61,6 +65,9 @@ func (a *Agent) loop(ctx context.Context) error {
 		next := poll.next
 		if !released && !release.next.IsZero() {
 			next = earliest(next, release.next)
+		}
+		if released && !a.options.Once {
+			next = earliest(next, patrol.next)
 		}
 		if dirty {
 			next = earliest(next, latest(due, flush.next))

@@ -19,6 +19,9 @@ func check(o Options) error {
 	if o.Interval < time.Second {
 		return fmt.Errorf("--interval %s is too short: the forge would not like it; use 1s or more", o.Interval)
 	}
+	if o.PatrolInterval < time.Second {
+		return fmt.Errorf("--patrol-interval %s is too short: the API server would not like it; use 1s or more", o.PatrolInterval)
+	}
 	for flag, folder := range map[string]string{"--path": o.Path, "--status-path": o.StatusPath} {
 		if path.IsAbs(folder) || path.Clean(folder) != folder || folder == "." || strings.HasPrefix(folder, "..") {
 			return fmt.Errorf("%s %q is not a folder inside the repository: use a plain relative path such as rotations/production", flag, folder)

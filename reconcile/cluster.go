@@ -187,6 +187,25 @@ func basicAuth(name string) manifest.SecretKeys {
 	return manifest.SecretKeys{Name: name, UsernameKey: "username", PasswordKey: "password"}
 }
 
+// version tells one content of the Secret from another; a Secret that is not there has one, too.
+func (s Secret) version() string {
+	if s.UID == "" {
+		return "absent"
+	}
+	return s.UID + "/" + s.ResourceVersion
+}
+
+// writer names who wrote the password last.
+func (s Secret) writer(keys manifest.SecretKeys) string {
+	switch writer := s.Writers[keys.PasswordKey]; {
+	case s.UID == "":
+		return "somebody who deleted it"
+	case writer != "":
+		return writer
+	}
+	return "somebody unknown"
+}
+
 // clone returns a copy whose maps may be changed.
 func (s Secret) clone() Secret {
 	s.Labels, s.Annotations, s.Data = maps.Clone(s.Labels), maps.Clone(s.Annotations), maps.Clone(s.Data)

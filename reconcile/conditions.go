@@ -3,7 +3,12 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/gitrota/gitrota/gitsource/manifest"
 )
 
 // condition makes a True condition whose reason is its type.
@@ -55,55 +60,75 @@ func (r *rotation) observeStaged(w world, set func(Condition)) {
 	if !r.status.Has(TypeStaged) {
 		set(condition(TypeStaged, stagedMessage(w)))
 	}
-	if !w.pausedByUs && !w.promoted() {
-		return
-	}
-	set(condition(TypePaused, "Successfully paused database"))
-	if r.status.Request.SecretRef == "" {
-		set(condition(TypeUpdateCredential, "Successfully generated new credentials"))
-	} else {
-		set(condition(TypeUpdateCredential, "Successfully referenced the user provided authSecret"))
-	}
-	for i := range w.db.Replicas {
-		name := fmt.Sprintf("%s-%d", w.db.Name, i)
-		// The credential was promoted only after every replica had said that it accepts it.
-		if w.replica(name).acceptsNext || w.promoted() {
-			set(Condition{Type: TypeApplied + name, Status: "True", Reason: ReasonApplied, Message: name + " accepts the new credential"})
+	if w.target.KubeDB() {
+		if !w.pausedByUs && !w.promoted() {
+			return
 		}
+		set(condition(TypePaused, "Successfully paused database"))
+	}
+	set(condition(TypeUpdateCredential, r.status.Request.credentialMessage()))
+	for _, replica := range w.replicas {
+		// The credential was promoted only after every replica had said that it accepts it.
+		if replica.next == yes || w.promoted() && replica.next == unknown {
+			set(Condition{Type: TypeApplied + replica.Name, Status: "True", Reason: ReasonApplied, Message: replica.Name + " accepts the new credential"})
+		}
+	}
+	if repaired := w.keeper.Repaired; repaired != nil {
+		set(Condition{Type: TypeOverwritten, Status: "True", Reason: ReasonAuthSecretOverwritten,
+			Message: fmt.Sprintf("%s overwrote the new credential in the Secret %s/%s; it is published once more, and once only", repaired.Writer, w.auth.Namespace, w.auth.Name)})
 	}
 	if !w.promoted() {
 		return
 	}
-	set(condition(TypePromoted, fmt.Sprintf("the Secret %s/%s holds the new credential, and the previous one under username.prev and password.prev", w.auth.Namespace, w.auth.Name)))
+	set(condition(TypePromoted, fmt.Sprintf("the Secret %s/%s holds the new credential, and the previous one under %s.prev and %s.prev",
+		w.auth.Namespace, w.auth.Name, w.target.AuthSecret.UsernameKey, w.target.AuthSecret.PasswordKey)))
 	if w.keeper.Restart == nil {
 		return
 	}
-	set(condition(TypeUpdatePetSets, "successfully reconciled the MSSQLServer with updated credentials"))
+	if w.target.KubeDB() {
+		set(condition(TypeUpdatePetSets, "successfully reconciled the MSSQLServer with updated credentials"))
+	}
 	r.observeRestarts(w, set)
-	if r.observeVerified(w, set) && r.status.Has(TypePaused) && !w.db.Paused {
+	if !r.observeVerified(w, set) {
+		return
+	}
+	if r.status.Has(TypePaused) && !w.target.Paused {
 		set(condition(TypeResumed, "Successfully resumed database"))
 	}
+	r.observeConsumers(w, set)
+	r.observeRetired(w, set)
+}
+
+// credentialMessage says in the seed's words where the new credential comes from.
+func (r Request) credentialMessage() string {
+	switch {
+	case r.Kind == manifest.KindRollback:
+		return "Successfully took the previous credential up again"
+	case r.SecretRef == "":
+		return "Successfully generated new credentials"
+	}
+	return "Successfully referenced the user provided authSecret"
 }
 
 // observeRestarts reports the restart of each pod in the seed's words, which have no reason.
 func (r *rotation) observeRestarts(w world, set func(Condition)) {
+	gone := func(uid string) bool {
+		return !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.UID == uid && !r.Ending })
+	}
+	full := len(w.instances()) >= w.target.Replicas && !slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready })
 	restarted := 0
-	for i := range w.db.Replicas {
-		name := fmt.Sprintf("%s-%d", w.db.Name, i)
-		old, listed := w.keeper.Restart[name]
-		if !listed {
-			continue
-		}
+	for _, name := range slices.Sorted(maps.Keys(w.keeper.Restart)) {
 		pod := w.replica(name)
 		step := func(kind, what, status string) {
 			set(Condition{Type: kind + name, Status: status, Message: fmt.Sprintf("%s; ConditionStatus:%s; PodName:%s", what, status, name)})
 		}
 		step(TypeGetPod, "get pod", "True")
-		if pod.UID == old && !pod.Ending {
+		if !gone(w.keeper.Restart[name]) {
 			continue
 		}
 		step(TypeEvictPod, "evict pod", "True")
-		if pod.UID == "" || pod.UID == old || !pod.Ready {
+		// A Deployment's pod comes back under another name.
+		if pod.UID == "" && !full || pod.UID != "" && !pod.Ready || pod.UID == w.keeper.Restart[name] {
 			step(TypeCheckPodRunning, "check pod running", "False")
 			continue
 		}
@@ -119,21 +144,73 @@ func (r *rotation) observeRestarts(w world, set func(Condition)) {
 }
 
 func (r *rotation) observeVerified(w world, set func(Condition)) bool {
-	if len(w.replicas) < w.db.Replicas {
+	if len(w.instances()) < w.target.Replicas || slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.verified }) {
 		return false
 	}
+	set(condition(TypeVerified, fmt.Sprintf("a fresh login with the new credential opened %d of %d replicas", len(w.replicas), len(w.replicas))))
+	unproven := 0
 	for _, replica := range w.replicas {
-		if !replica.verified {
-			return false
+		if replica.unproven {
+			unproven++
 		}
 	}
-	set(condition(TypeVerified, fmt.Sprintf("a fresh login with the new credential opened %d of %d replicas", len(w.replicas), w.db.Replicas)))
-	set(condition(TypePreviousRejected, fmt.Sprintf("the previous credential is refused by %d of %d replicas, as the servers' own comparison says", len(w.replicas), w.db.Replicas)))
+	switch {
+	case w.pair():
+	case unproven == 0:
+		set(condition(TypePreviousRejected, fmt.Sprintf("the previous credential is refused by %d of %d replicas, as the servers' own comparison says", len(w.replicas), len(w.replicas))))
+	default:
+		set(Condition{Type: TypePreviousRejected, Status: "Unknown", Reason: "CannotCompare",
+			Message: fmt.Sprintf("%d of %d replicas cannot compare passwords; the previous one was replaced, and was not tried, for that would be a failed login", unproven, len(w.replicas))})
+	}
 	return true
+}
+
+// observeConsumers reports on the workloads that use the auth Secret.
+func (r *rotation) observeConsumers(w world, set func(Condition)) {
+	if r.status.Request.Consumers == nil || w.consumersPending() || w.pausedByUs {
+		return
+	}
+	var done, idle []string
+	for _, c := range w.consumers {
+		if c.idle() {
+			idle = append(idle, c.String())
+			continue
+		}
+		done = append(done, c.String())
+	}
+	if len(idle) > 0 {
+		set(Condition{Type: TypeConsumersRestarted, Status: "False", Reason: "NotAllVerified",
+			Message: fmt.Sprintf("%d of %d run with the new credential; these run no pods, or do not replace them, and take it when they do: %s", len(done), len(w.consumers), strings.Join(idle, ", "))})
+		return
+	}
+	message := "no Deployment, StatefulSet or DaemonSet uses the auth Secret"
+	if len(done) > 0 {
+		message = "these run with the new credential: " + strings.Join(done, ", ")
+	}
+	set(condition(TypeConsumersRestarted, message))
+}
+
+// observeRetired reports on the login that a pair was switched away from.
+func (r *rotation) observeRetired(w world, set func(Condition)) {
+	if !w.pair() || w.consumersPending() {
+		return
+	}
+	due := w.keeper.Published.Add(w.target.GracePeriod)
+	if retire(w).kind == stepGrace {
+		set(Condition{Type: TypeRetired, Status: "False", Reason: "GracePeriod",
+			Message: fmt.Sprintf("%q stays valid until %s", w.keeper.Live.Username, due.UTC().Format(time.RFC3339))})
+		return
+	}
+	if retire(w).kind == stepSettle {
+		set(condition(TypeRetired, fmt.Sprintf("%q has a password that nobody uses, until it is its turn again", w.keeper.Live.Username)))
+	}
 }
 
 // stagedMessage says where the credential came from.
 func stagedMessage(w world) string {
+	if w.status.Request.Kind == manifest.KindRollback {
+		return "the previous credential is staged in the keeper"
+	}
 	if w.supplied.From != "" {
 		return "the credential from the Secret (" + w.supplied.From + ") is staged in the keeper"
 	}
@@ -146,15 +223,15 @@ func (r *rotation) announce(w world, c Condition) {
 	request := r.status.Request
 	switch {
 	case c.Type == TypeRotateAuth:
-		r.Cluster.Event(ctx, w.db, "Starting", "Start processing for MSSQLServerOpsRequest: "+request.Key())
+		r.Cluster.Event(ctx, w.target, "Starting", "Start processing for MSSQLServerOpsRequest: "+request.Key())
 	case c.Type == TypePaused:
-		r.Cluster.Event(ctx, w.db, "Successful", fmt.Sprintf("Successfully paused MSSQLServer database: %s for MSSQLServerOpsRequest: %s", request.DatabaseKey(), request.Name))
+		r.Cluster.Event(ctx, w.target, "Successful", fmt.Sprintf("Successfully paused MSSQLServer database: %s for MSSQLServerOpsRequest: %s", request.DatabaseKey(), request.Name))
 	case c.Type == TypeResumed:
-		r.Cluster.Event(ctx, w.db, "Successful", fmt.Sprintf("Successfully resumed MSSQLServer database: %s for MSSQLServerOpsRequest: %s", request.DatabaseKey(), request.Name))
+		r.Cluster.Event(ctx, w.target, "Successful", fmt.Sprintf("Successfully resumed MSSQLServer database: %s for MSSQLServerOpsRequest: %s", request.DatabaseKey(), request.Name))
 	case strings.Contains(c.Type, "--") && c.Reason == "":
-		r.Cluster.Event(ctx, w.db, c.Message, c.Message)
+		r.Cluster.Event(ctx, w.target, c.Message, c.Message)
 	case c.Type == TypeUpdatePetSets, c.Type == TypeRestartNodes:
-		r.Cluster.Event(ctx, w.db, c.Reason, c.Message)
+		r.Cluster.Event(ctx, w.target, c.Reason, c.Message)
 	}
 }
 

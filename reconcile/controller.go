@@ -240,23 +240,30 @@ func (c *Controller) ReleasePaused(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, db := range paused {
-		key := db.Namespace + "/" + db.Name
-		if _, busy := c.busy[key]; busy {
-			continue
-		}
-		c.busy[key] = ""
-		c.running.Go(func() {
-			if err := c.Engine.Release(ctx, db, c.report); err != nil {
-				c.Log.Error("a paused database could not be resumed", "database", key, "error", err)
+	for _, target := range paused {
+		c.occupy(target.Namespace+"/"+target.Name, func() {
+			if err := c.Engine.Release(ctx, target, c.report); err != nil {
+				c.Log.Error("a paused database could not be resumed", "database", target.Namespace+"/"+target.Name, "error", err)
 			}
-			c.mu.Lock()
-			delete(c.busy, key)
-			c.mu.Unlock()
-			c.wake()
 		})
 	}
 	return nil
+}
+
+// occupy does something in the background with a database for which no request runs, and keeps requests away from it
+// meanwhile. The caller holds the lock.
+func (c *Controller) occupy(database string, do func()) {
+	if _, busy := c.busy[database]; busy {
+		return
+	}
+	c.busy[database] = ""
+	c.running.Go(func() {
+		do()
+		c.mu.Lock()
+		delete(c.busy, database)
+		c.mu.Unlock()
+		c.wake()
+	})
 }
 
 func (c *Controller) report(s Status) {

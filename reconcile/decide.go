@@ -1,56 +1,88 @@
 package reconcile
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
+	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 // world is everything that a decision rests on, as plain data. It is gathered anew before each step.
 type world struct {
 	status Status
-	db     Target
-	// pausedByUs: the database is paused, and this engine's owner has paused it.
+	target Target
+	// pausedByUs: the target is paused, and this engine's owner has paused it.
 	pausedByUs bool
 	auth       Secret // without UID: there is none
 	keeper     Keeper
-	missing    []string // what Kubernetes does not let gitrota do
-	supplied   Supplied // what the user supplied; zero if the request names no Secret
-	live       credential.Credential
-	replicas   []replica
+	admin      credential.Credential // changes the login that rotates; zero: the login changes itself
+	missing    []string              // what Kubernetes does not let gitrota do
+	strangers  []string              // endpoints that are not on the allow-list
+	supplied   Supplied              // what the user supplied; zero if the request names no Secret
+	live       credential.Credential // what the servers accept, before anything is staged; zero: not known yet
+	group      mssql.Group           // the availability group, as its primary sees it; zero: none, or not known
+	// replicas are in the order in which they are changed and restarted: secondaries, the primary, and then the logins of
+	// a contained group.
+	replicas []replica
+	// absent are members of the group that no replica stands for.
+	absent    []string
+	consumers []Consumer // gathered only when it is their turn
+	fenced    bool       // nobody who read the auth Secret before the rollback can write it any more
 }
+
+// answer is what is known of a question to a server.
+type answer int
+
+const (
+	unknown answer = iota
+	yes
+	no
+)
 
 // replica is one SQL Server and what it said when it was last asked.
 type replica struct {
 	Replica
-	connected bool // a session is open, so that acceptsNext is an answer and not a guess
-	// acceptsNext: the keeper's staged credential is the login's.
-	acceptsNext bool
-	// verified: since the promotion, a fresh login with the new credential succeeded and the previous one is refused.
+	contained bool // its logins are those of a contained group, on the group's primary
+	primary   bool
+	connected bool // a session is open
+	// next: whether the staged credential is the login's.
+	next answer
+	// retired: whether the login that was switched away from has its retired password.
+	retired answer
+	// expired: the live password is right, but has to be changed before anything else.
+	expired bool
+	// verified: since the promotion, a fresh login with the new credential succeeded, and the previous one is refused.
 	verified bool
+	unproven bool // that the previous one is refused: the server cannot compare
 }
 
 // stepKind names a step in the log, in metrics and in messages of a timeout.
 type stepKind string
 
 const (
-	stepGather   stepKind = "gather"   // read the world; what every decision begins with
-	stepReject   stepKind = "reject"   // the request may not run
-	stepWait     stepKind = "wait"     // for what the step's error says
-	stepConnect  stepKind = "connect"  // open a session on a replica with a credential that we know of
-	stepStage    stepKind = "stage"    // the new credential into the keeper
-	stepPause    stepKind = "pause"    // the KubeDB object
-	stepApply    stepKind = "apply"    // ALTER LOGIN on a replica
-	stepPromote  stepKind = "promote"  // the new credential into the auth Secret
-	stepRestarts stepKind = "restarts" // list the pods that carry the old password
-	stepEvict    stepKind = "evict"    // one of them
-	stepAwaitPod stepKind = "await"    // its successor
-	stepVerify   stepKind = "verify"   // a fresh login with the new credential, and the previous one refused
-	stepResume   stepKind = "resume"   // the KubeDB object
-	stepSettle   stepKind = "settle"   // next becomes live in the keeper: the rotation has succeeded
-	stepDiscard  stepKind = "discard"  // a staged credential that no replica accepts, of a rotation that has failed
+	stepGather     stepKind = "gather"      // read the world; what every decision begins with
+	stepReject     stepKind = "reject"      // the request may not run
+	stepWait       stepKind = "wait"        // for what the step's error says
+	stepConnect    stepKind = "connect"     // open a session on a replica with a credential that we know of
+	stepStage      stepKind = "stage"       // the new credential into the keeper
+	stepPause      stepKind = "pause"       // the KubeDB object
+	stepApply      stepKind = "apply"       // the new password on a replica
+	stepPromote    stepKind = "promote"     // the new credential into the auth Secret
+	stepRepair     stepKind = "repair"      // note that the auth Secret was overwritten, so that it is promoted once more
+	stepRestarts   stepKind = "restarts"    // list the pods that carry the old password
+	stepEvict      stepKind = "evict"       // one of them
+	stepAwaitPod   stepKind = "await"       // its successor
+	stepAwaitGroup stepKind = "await-group" // the availability group, to be healthy again
+	stepVerify     stepKind = "verify"      // a fresh login with the new credential, and the previous one refused
+	stepResume     stepKind = "resume"      // the KubeDB object
+	stepConsumers  stepKind = "consumers"   // restart those that use the auth Secret, or wait for them
+	stepGrace      stepKind = "grace"       // the time in which both logins of a pair are valid
+	stepRetire     stepKind = "retire"      // a password that nobody knows for the login that was switched away from
+	stepSettle     stepKind = "settle"      // next becomes live in the keeper: the rotation has succeeded
+	stepFence      stepKind = "fence"       // keep another agent from publishing what is rolled back
+	stepRevert     stepKind = "revert"      // the live password on a replica that took the new one
+	stepDiscard    stepKind = "discard"     // a staged credential that no replica accepts, of a rotation that has failed
 )
 
 // step is what to do next, and to what.
@@ -70,13 +102,15 @@ func (s step) String() string {
 // decide says what the next step of a rotation is. It knows nothing but the world as it stands, so that it makes no
 // difference who brought it there: this run, one that was killed, or another agent.
 func decide(w world) step {
-	if w.keeper.Next.IsZero() {
+	switch {
+	case w.keeper.Next.IsZero():
 		return begin(w)
+	case len(w.strangers) > 0:
+		return rejectOrWait(endpointsAllowed(w))
+	case w.keeper.Failure != nil && !w.promoted():
+		return revert(w)
 	}
-	if w.promoted() {
-		return complete(w)
-	}
-	return change(w)
+	return advance(w)
 }
 
 // begin decides while nothing is staged: refuse, wait, look at every replica, stage.
@@ -89,74 +123,135 @@ func begin(w world) step {
 	if s, ok := connect(w); ok {
 		return s
 	}
-	if err := passwordChanges(w); err != nil {
-		return rejectOrWait(err)
+	for _, check := range atTheServers {
+		if err := check(w); err != nil {
+			return rejectOrWait(err)
+		}
 	}
 	return step{kind: stepStage}
 }
 
-// change decides between the staging and the promotion.
-func change(w world) step {
+// advance decides from the staging to the end: change every replica, publish, restart, prove, settle.
+func advance(w world) step {
 	if s, ok := connect(w); ok {
 		return s
 	}
-	acceptsNext := func(r replica) bool { return r.acceptsNext }
-	if w.status.Phase.Finished() && !slices.ContainsFunc(w.replicas, acceptsNext) {
-		return step{kind: stepDiscard}
+	if w.status.Phase.Finished() && !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.next != no }) {
+		return discard(w) // an earlier, failed rotation that changed nothing
 	}
-	if s, ok := pause(w); ok {
-		return s
-	}
-	for _, r := range w.replicas {
-		if !r.acceptsNext {
-			return step{kind: stepApply, target: r.Name}
-		}
-	}
-	return step{kind: stepPromote}
-}
-
-// complete decides after the promotion: what is published is restarted, proven and settled.
-func complete(w world) step {
-	if w.keeper.Restart == nil {
-		if s, ok := pause(w); ok {
-			return s
-		}
-		return step{kind: stepRestarts}
-	}
-	if len(w.replicas) < w.db.Replicas {
-		return step{kind: stepAwaitPod, target: w.absent()}
+	if err := groupComplete(w); err != nil {
+		return step{kind: stepWait, err: err}
 	}
 	for _, r := range w.replicas {
-		switch {
-		case r.Ending:
-			return step{kind: stepAwaitPod, target: r.Name}
-		case w.keeper.Restart[r.Name] == r.UID:
+		if r.next != yes {
 			if s, ok := pause(w); ok {
 				return s
 			}
-			return step{kind: stepEvict, target: r.Name}
-		case !r.Ready:
-			return step{kind: stepAwaitPod, target: r.Name}
-		case !r.verified:
+			return step{kind: stepApply, target: r.Name}
+		}
+	}
+	if !w.promoted() {
+		return publish(w)
+	}
+	return complete(w)
+}
+
+// publish decides when every replica accepts what is staged and the auth Secret does not hold it.
+func publish(w world) step {
+	if s, ok := pause(w); ok {
+		return s
+	}
+	switch {
+	case w.keeper.Published.IsZero(), w.keeper.Repaired != nil && w.keeper.Repaired.Version == w.auth.version():
+		return step{kind: stepPromote}
+	case w.keeper.Repaired == nil:
+		return step{kind: stepRepair}
+	}
+	return rejectOrWait(overwritten(w.auth, w.target.AuthSecret))
+}
+
+// complete decides after the promotion.
+func complete(w world) step {
+	if w.keeper.Restart == nil {
+		return step{kind: stepRestarts}
+	}
+	for _, r := range w.replicas {
+		if w.keeper.Restart[r.Name] != r.UID || r.contained {
+			continue
+		}
+		if s, ok := pause(w); ok {
+			return s
+		}
+		if w.target.Group && !w.healthy() {
+			return step{kind: stepAwaitGroup}
+		}
+		return step{kind: stepEvict, target: r.Name}
+	}
+	if len(w.keeper.Restart) > 0 && w.target.Group && !w.healthy() {
+		return step{kind: stepAwaitGroup}
+	}
+	for _, r := range w.replicas {
+		if !r.verified {
 			return step{kind: stepVerify, target: r.Name}
 		}
 	}
-	if w.pausedByUs {
+	switch {
+	case w.pausedByUs:
 		return step{kind: stepResume}
+	case w.consumersPending():
+		return step{kind: stepConsumers}
+	case !w.pair():
+		return step{kind: stepSettle}
+	}
+	return retire(w)
+}
+
+// retire decides what becomes of the login that a pair was switched away from.
+func retire(w world) step {
+	if w.keeper.Retired.Username != w.keeper.Live.Username || w.keeper.Retired.RotationID != w.keeper.Next.RotationID {
+		return step{kind: stepGrace}
+	}
+	for _, r := range w.replicas {
+		if r.retired != yes {
+			return step{kind: stepRetire, target: r.Name}
+		}
 	}
 	return step{kind: stepSettle}
 }
 
-// connect asks for a session on each replica.
+// revert decides while a rotation that cannot go on puts the live password back.
+func revert(w world) step {
+	if !w.fenced {
+		return step{kind: stepFence}
+	}
+	for _, r := range w.replicas { // those that can be reached do not wait for those that cannot
+		if r.connected && r.next != no {
+			return step{kind: stepRevert, target: r.Name}
+		}
+	}
+	if s, ok := connect(w); ok {
+		return s
+	}
+	return discard(w)
+}
+
+func discard(w world) step {
+	if w.pausedByUs {
+		return step{kind: stepResume}
+	}
+	return step{kind: stepDiscard}
+}
+
+// connect asks for a session on each replica. After the promotion, pods that were evicted are waited for first.
 func connect(w world) (step, bool) {
-	if len(w.replicas) < w.db.Replicas {
-		return step{kind: stepAwaitPod, target: w.absent()}, true
+	if len(w.instances()) < w.target.Replicas {
+		return step{kind: stepAwaitPod, target: w.missingReplica()}, true
 	}
 	for _, r := range w.replicas {
-		if r.Endpoint.Address == "" {
+		switch {
+		case r.Ending, r.Endpoint.Address == "", !r.Ready && w.keeper.Restart != nil:
 			return step{kind: stepAwaitPod, target: r.Name}, true
-		}
-		if !r.connected {
+		case !r.connected && !r.expired:
 			return step{kind: stepConnect, target: r.Name}, true
 		}
 	}
@@ -165,7 +260,7 @@ func connect(w world) (step, bool) {
 
 // pause asks for KubeDB to be kept away, unless it is.
 func pause(w world) (step, bool) {
-	if w.pausedByUs {
+	if w.pausedByUs || !w.target.KubeDB() {
 		return step{}, false
 	}
 	if err := pausedByOther(w); err != nil {
@@ -179,55 +274,4 @@ func rejectOrWait(err *fault.Error) step {
 		return step{kind: stepWait, err: err}
 	}
 	return step{kind: stepReject, err: err}
-}
-
-// promoted reports whether the auth Secret holds the staged credential.
-func (w world) promoted() bool {
-	return w.auth.UID != "" && w.auth.credential(w.db.AuthSecret) == w.keeper.Next.Credential
-}
-
-// absent names the first replica that has no pod.
-func (w world) absent() string {
-	for i := range w.db.Replicas {
-		name := fmt.Sprintf("%s-%d", w.db.Name, i)
-		if !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.Name == name }) {
-			return name
-		}
-	}
-	return w.db.Name
-}
-
-// outcome is what becomes of a staged credential when its rotation fails.
-type outcome int
-
-const (
-	// keepStaged: somebody has to look, or a later run can tell; nothing is thrown away.
-	keepStaged outcome = iota
-	// settleStaged: every replica accepts it and it is published, so it is the live one, whatever failed afterwards.
-	settleStaged
-	// dropStaged: every replica was asked and none accepts it.
-	dropStaged
-)
-
-// conclude decides what becomes of the staged credential of a rotation that cannot go on.
-func conclude(w world) outcome {
-	if len(w.replicas) == 0 || len(w.replicas) < w.db.Replicas {
-		return keepStaged
-	}
-	accepting := 0
-	for _, r := range w.replicas {
-		if !r.connected {
-			return keepStaged
-		}
-		if r.acceptsNext {
-			accepting++
-		}
-	}
-	switch {
-	case accepting == len(w.replicas) && w.promoted():
-		return settleStaged
-	case accepting == 0 && !w.promoted():
-		return dropStaged
-	}
-	return keepStaged
 }

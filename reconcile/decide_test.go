@@ -1,12 +1,16 @@
 package reconcile
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
+	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 func login(password string) credential.Credential {
@@ -16,14 +20,38 @@ func login(password string) credential.Credential {
 // fresh is a ready database with a connected replica, before its first rotation. The functions below bring it further.
 func fresh() world {
 	return world{
-		status: Status{Request: Request{Namespace: "demo", Name: "r", ID: "id", Database: "db"}},
-		db:     Database{Namespace: "demo", Name: "db", Phase: "Ready", Replicas: 1, AuthSecret: "db-auth"},
-		auth: Secret{Namespace: "demo", Name: "db-auth", UID: "1", Data: map[string]credential.Password{
+		status: Status{Request: Request{Kind: manifest.KindRequest, Namespace: "demo", Name: "r", ID: "id", Database: "db"}},
+		target: Target{Kind: manifest.KindMSSQLServer, Namespace: "demo", Name: "db", Phase: "Ready", Replicas: 1, AuthSecret: basicAuth("db-auth")},
+		auth: Secret{Namespace: "demo", Name: "db-auth", UID: "1", ResourceVersion: "1", Data: map[string]credential.Password{
 			"username": credential.NewPassword("sa"), "password": credential.NewPassword("Old-password-1"),
 		}},
 		live:     login("Old-password-1"),
-		replicas: []replica{{Pod: Pod{Name: "db-0", UID: "pod-1", Address: "127.0.0.2:1433", Ready: true}, connected: true}},
+		replicas: []replica{instance("db-0")},
 	}
+}
+
+func instance(name string) replica {
+	return replica{
+		Replica:   Replica{Name: name, UID: name + "/1", Pod: true, Endpoint: mssql.Endpoint{Name: name, Address: name + ":1433"}, Ready: true},
+		connected: true, next: no,
+	}
+}
+
+// group makes a world one of three replicas, of which db-0 is the primary, in the order of changes.
+func group(w *world) {
+	one := w.replicas[0]
+	w.target.Replicas, w.target.Group, w.target.Mode = 3, true, "AvailabilityGroup"
+	w.replicas = nil
+	for _, name := range []string{"db-1", "db-2", "db-0"} {
+		r := one
+		r.Name, r.UID = name, strings.Replace(one.UID, "db-0", name, 1)
+		w.replicas = append(w.replicas, r)
+		w.group.Replicas = append(w.group.Replicas, mssql.GroupReplica{Server: name, Primary: name == "db-0", Connected: true, Healthy: true})
+		if w.keeper.Restart != nil {
+			w.keeper.Restart[name] = name + "/1"
+		}
+	}
+	w.replicas[2].primary = true
 }
 
 func staged() world {
@@ -36,13 +64,13 @@ func staged() world {
 
 func paused() world {
 	w := staged()
-	w.db.Paused, w.pausedByUs = true, true
+	w.target.Paused, w.pausedByUs = true, true
 	return w
 }
 
 func applied() world {
 	w := paused()
-	w.replicas[0].acceptsNext = true
+	w.replicas[0].next = yes
 	return w
 }
 
@@ -54,17 +82,29 @@ func promoted() world {
 
 func listed() world {
 	w := promoted()
-	w.keeper.Restart = map[string]string{"db-0": "pod-1"}
+	w.keeper.Restart, w.keeper.Published = map[string]string{"db-0": "db-0/1"}, time.Now()
 	return w
 }
 
 func restarted() world {
 	w := listed()
-	w.replicas[0].UID, w.replicas[0].connected = "pod-2", false
+	w.replicas[0].UID = "db-0/2"
 	return w
 }
 
-func resumed(w *world) { w.db.Paused, w.pausedByUs = false, false }
+func resumed(w *world) { w.target.Paused, w.pausedByUs = false, false }
+
+func foreign(w *world) { w.auth.Data["password"] = credential.NewPassword("Other-1") }
+
+func noted(w *world) { w.keeper.Repaired = &Overwrite{Version: w.auth.version()} }
+
+func document(w *world) { w.target.Kind = manifest.KindServer }
+
+func rolledBack(w *world) { w.keeper.Failure = &Failure{Reason: "PasswordRefused"} }
+
+func fenced(w *world) { w.fenced = true }
+
+func consumer(c Consumer) func(*world) { return func(w *world) { w.consumers = []Consumer{c} } }
 
 func with(w world, changes ...func(*world)) world {
 	for _, change := range changes {
@@ -75,7 +115,7 @@ func with(w world, changes ...func(*world)) world {
 
 func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 	failed := func(w *world) { w.status.Phase = PhaseFailed }
-	disconnected := func(w *world) { w.replicas[0].connected = false }
+	disconnected := func(w *world) { w.replicas[0].connected, w.replicas[0].next = false, unknown }
 	verified := func(w *world) { w.replicas[0].verified = true }
 	for _, tc := range []struct {
 		name string
@@ -85,25 +125,53 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"a ready database with a session open is staged", fresh(), "stage"},
 		{"no session is open yet", with(fresh(), disconnected), "connect db-0"},
 		{"a replica has no pod", with(fresh(), func(w *world) { w.replicas = nil }), "await db-0"},
-		{"a replica's pod has no address", with(fresh(), func(w *world) { w.replicas[0].Address = "" }), "await db-0"},
+		{"a replica's pod has no address", with(fresh(), func(w *world) { w.replicas[0].Endpoint.Address = "" }), "await db-0"},
 
 		{"staged, and KubeDB still looks after the database", staged(), "pause"},
-		{"staged, and somebody else has paused the database", with(staged(), func(w *world) { w.db.Paused = true }), "wait"},
+		{"staged, and somebody else has paused the database", with(staged(), func(w *world) { w.target.Paused = true }), "wait"},
 		{"staged by a run that was killed: first ask the server", with(staged(), disconnected), "connect db-0"},
 		{"staged and paused", paused(), "apply db-0"},
 		{"the pause was lifted by somebody before the promotion", with(applied(), resumed), "pause"},
 		{"the server has the new password, the Secret the old one", applied(), "promote"},
 		{"the auth Secret was deleted meanwhile", with(applied(), func(w *world) { w.auth = Secret{Name: "db-auth"} }), "promote"},
 		{"promoted, pods not listed", promoted(), "restarts"},
-		{"the auth Secret was overwritten after the promotion", with(listed(), func(w *world) { w.auth.Data["password"] = credential.NewPassword("Other-1") }), "promote"},
+		{"the auth Secret was overwritten after the promotion", with(listed(), foreign), "repair"},
+		{"that was noted", with(listed(), foreign, noted), "promote"},
+		{"and it was overwritten again", with(listed(), foreign, noted, func(w *world) { w.auth.ResourceVersion = "2" }), "reject"},
 		{"a listed pod still runs", listed(), "evict db-0"},
 		{"a listed pod is ending", with(listed(), func(w *world) { w.replicas[0].Ending = true }), "await db-0"},
 		{"the evicted pod is gone and its successor not there", with(listed(), func(w *world) { w.replicas = nil }), "await db-0"},
 		{"the successor is not ready", with(restarted(), func(w *world) { w.replicas[0].Ready = false }), "await db-0"},
-		{"the successor is ready", restarted(), "verify db-0"},
+		{"the successor is ready", with(restarted(), disconnected), "connect db-0"},
+		{"the successor lets in", restarted(), "verify db-0"},
+		{"the successor has the old password, from an old volume", with(restarted(), func(w *world) { w.replicas[0].next = no }), "apply db-0"},
 		{"no pod carries the password", with(listed(), func(w *world) { w.keeper.Restart = map[string]string{} }), "verify db-0"},
 		{"verified", with(restarted(), verified), "resume"},
 		{"verified and resumed", with(restarted(), verified, resumed), "settle"},
+		{"a server that KubeDB does not know is not paused", with(staged(), document), "apply db-0"},
+		{"a consumer has not been told", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, Settled: true})), "consumers"},
+		{"a consumer is not back", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, RotationID: "id"})), "consumers"},
+		{"a consumer is back", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, RotationID: "id", Settled: true})), "settle"},
+		{"a consumer runs no pods", with(restarted(), verified, resumed, consumer(Consumer{})), "settle"},
+
+		{"a group: secondaries first", with(paused(), group), "apply db-1"},
+		{"a group: then the next", with(paused(), group, func(w *world) { w.replicas[0].next = yes }), "apply db-2"},
+		{"a group: the primary last", with(paused(), group, func(w *world) { w.replicas[0].next, w.replicas[1].next = yes, yes }), "apply db-0"},
+		{"a group: promoted only when all took it", with(applied(), group), "promote"},
+		{"a group: a replica is down", with(applied(), group, func(w *world) { w.replicas = w.replicas[1:] }), "await db-1"},
+		{"a group: it has a member that nobody found", with(applied(), group, func(w *world) { w.absent = []string{"db-3"} }), "wait"},
+		{"a group: the first pod to restart", with(listed(), group), "evict db-1"},
+		{"a group: the next pod waits until the group is healthy", with(listed(), group, func(w *world) {
+			w.replicas[0].UID, w.group.Replicas[0].Healthy = "db-1/2", false
+		}), "await-group"},
+		{"a group: the primary's pod is the last", with(listed(), group, func(w *world) { w.replicas[0].UID, w.replicas[1].UID = "db-1/2", "db-2/2" }), "evict db-0"},
+
+		{"rolled back: another agent is kept from publishing first", with(applied(), rolledBack), "fence"},
+		{"rolled back: who took the new password gets the old one", with(applied(), rolledBack, fenced), "revert db-0"},
+		{"rolled back: a replica that is down does not keep the others", with(applied(), group, rolledBack, fenced, func(w *world) { w.replicas = w.replicas[1:] }), "revert db-2"},
+		{"rolled back: everywhere", with(paused(), rolledBack, fenced), "resume"},
+		{"rolled back and resumed", with(paused(), rolledBack, fenced, resumed), "discard"},
+		{"rolled back, and another agent had published", with(promoted(), rolledBack, fenced), "restarts"},
 
 		{"an earlier, failed rotation that no replica took", with(staged(), failed), "discard"},
 		{"an earlier, failed rotation that a replica took", with(applied(), failed), "promote"},
@@ -123,8 +191,29 @@ func TestDecideRefusesOrWaitsBeforeAnythingIsTouched(t *testing.T) {
 		kind         stepKind
 		reason, text string
 	}{
-		{"an availability group", func(w *world) { w.db.Mode, w.db.Replicas = "AvailabilityGroup", 3 }, stepReject, ReasonTopology,
-			`MSSQLServer demo/db is not a standalone server (topology "AvailabilityGroup", 3 replicas); gitrota rotates standalone servers; rotate it by hand`},
+		{"a distributed group", func(w *world) { w.target.Mode, w.target.Replicas = "DistributedAG", 3 }, stepReject, ReasonTopology,
+			`MSSQLServer demo/db has the topology "DistributedAG" with 3 replicas; gitrota rotates standalone servers and availability groups; rotate each side by its own SQLServer document in Git`},
+		{"an endpoint that is not on the list", func(w *world) { document(w); w.strangers = []string{"sql.evil.net:1433"} }, stepReject, ReasonEndpoint,
+			"SQLServer demo/db sends its credential to sql.evil.net:1433, which is not on the list of hosts that gitrota may connect to; let whoever runs gitrota add it to --allow-hosts, or correct the endpoint"},
+		{"a Secret that another operator writes", func(w *world) { w.auth.Owners = []Owner{{Kind: "ExternalSecret", Name: "db", Controller: true}} }, stepReject, ReasonAuthSecretForeign,
+			"the auth Secret demo/db-auth belongs to ExternalSecret db, which may write it at any time; rotate where the Secret comes from"},
+		{"another database's Secret", func(w *world) { w.auth.Owners = []Owner{{Kind: "MSSQLServer", Name: "orders"}} }, stepReject, ReasonAuthSecretForeign,
+			"the auth Secret demo/db-auth belongs to MSSQLServer orders, which may write it at any time; rotate where the Secret comes from"},
+		{"another database's Secret, by its label", func(w *world) {
+			w.auth.Labels = map[string]string{"app.kubernetes.io/name": "mssqlservers.kubedb.com", "app.kubernetes.io/instance": "orders"}
+		}, stepReject, ReasonAuthSecretForeign,
+			"the auth Secret demo/db-auth belongs to another database, MSSQLServer orders; give each database a Secret of its own"},
+		{"a Secret that is managed externally", func(w *world) { w.target.ExternallyManaged = true }, stepReject, ReasonAuthSecretForeign,
+			"the auth Secret demo/db-auth is managed by somebody else, as spec.authSecret.externallyManaged of MSSQLServer demo/db says; rotate where the Secret comes from, or set spec.authSecret.externallyManaged to false"},
+		{"a rollback without a past", func(w *world) { w.status.Request.Kind = manifest.KindRollback }, stepReject, ReasonNothingToRollBack,
+			"gitrota knows no previous credential of MSSQLServer demo/db; rotate instead: add a MSSQLServerOpsRequest of type RotateAuth"},
+		{"a rollback of what was rotated since", func(w *world) {
+			w.status.Request.Kind, w.status.Request.Undo = manifest.KindRollback, "id-1"
+			w.keeper.Previous, w.keeper.Live = Entry{Credential: login("Older-password-1")}, Entry{Credential: login("Old-password-1"), RotationID: "id-2"}
+		}, stepReject, ReasonNothingToRollBack,
+			"the rotation id-1 is not the latest of MSSQLServer demo/db any more, so it cannot be undone; see the status files for what came after it"},
+		{"a pair that the live login is none of", func(w *world) { document(w); w.target.LoginPair = []string{"app_a", "app_b"} }, stepReject, ReasonAuthSecret,
+			`the auth Secret demo/db-auth has the username "sa", which is none of the pair app_a and app_b; write the login that clients use now into the Secret, or correct spec.loginPair`},
 		{"rights are missing", func(w *world) { w.missing = []string{"get secrets", "create pods/eviction"} }, stepReject, ReasonPermissions,
 			"in the namespace demo gitrota may not: get secrets, create pods/eviction; bind the ClusterRole of gitrota's install manifests to its ServiceAccount"},
 		{"no auth Secret", func(w *world) { w.auth = Secret{} }, stepReject, ReasonAuthSecret,
@@ -142,9 +231,9 @@ func TestDecideRefusesOrWaitsBeforeAnythingIsTouched(t *testing.T) {
 			"the Secret (rotations/user.yaml:3): the password is too short: it has 5 characters, SQL Server's policy wants 8 or more; supply another password under a new request"},
 		{"the live password again", supplied(login("Old-password-1")), stepReject, ReasonPasswordUnchanged,
 			"the Secret (rotations/user.yaml:3) holds the password that is live already; supply another password under a new request"},
-		{"paused by somebody else", func(w *world) { w.db.Paused, w.db.PauseReason = true, "Paused by KubeDB CLI tool" }, stepWait, ReasonPausedByOther,
+		{"paused by somebody else", func(w *world) { w.target.Paused, w.target.PauseReason = true, "Paused by KubeDB CLI tool" }, stepWait, ReasonPausedByOther,
 			`MSSQLServer demo/db is paused: "Paused by KubeDB CLI tool"; wait for whoever paused it, or remove its condition Paused`},
-		{"not Ready", func(w *world) { w.db.Phase = "Critical" }, stepWait, ReasonDatabaseNotReady,
+		{"not Ready", func(w *world) { w.target.Phase = "Critical" }, stepWait, ReasonDatabaseNotReady,
 			"MSSQLServer demo/db is not Ready: its phase is Critical; see kubectl describe ms, or rotate regardless with spec.apply: Always"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -155,31 +244,43 @@ func TestDecideRefusesOrWaitsBeforeAnythingIsTouched(t *testing.T) {
 		})
 	}
 	t.Run("apply: Always rotates a database that is not Ready", func(t *testing.T) {
-		w := with(fresh(), func(w *world) { w.db.Phase = "Critical"; w.status.Request.Always = true })
+		w := with(fresh(), func(w *world) { w.target.Phase = "Critical"; w.status.Request.Always = true })
 		require.Equal(t, stepStage, decide(w).kind)
 	})
 }
 
-func TestAStagedCredentialIsDroppedOnlyWhenEveryReplicaSaysThatItIsNotIts(t *testing.T) {
+func TestWhatBecomesOfAStagedCredentialFollowsFromWhatEveryReplicaSays(t *testing.T) {
+	unasked := func(w *world) { w.replicas[0].connected, w.replicas[0].next = false, unknown }
 	require.Equal(t, dropStaged, conclude(paused()))
 	require.Equal(t, settleStaged, conclude(promoted()))
-	require.Equal(t, keepStaged, conclude(applied()), "the server has it, the auth Secret does not")
-	require.Equal(t, keepStaged, conclude(with(paused(), func(w *world) { w.replicas[0].connected = false })), "the server was not asked")
+	require.Equal(t, revertStaged, conclude(applied()), "the server has it, and clients read the previous one")
+	require.Equal(t, settleStaged, conclude(with(applied(), foreign)), "the server has it, and clients read what no server has")
+	require.Equal(t, keepStaged, conclude(with(applied(), rolledBack, unasked)), "it was rolled back already as far as possible")
+	require.Equal(t, keepStaged, conclude(with(paused(), unasked)), "the server was not asked")
 	require.Equal(t, keepStaged, conclude(with(paused(), func(w *world) { w.replicas = nil })), "there is no server to ask")
-	require.Equal(t, keepStaged, conclude(with(promoted(), func(w *world) { w.replicas[0].acceptsNext = false })), "published, and the server does not have it")
-	require.Equal(t, keepStaged, conclude(with(paused(), func(w *world) { w.db.Replicas = 2 })), "a replica is missing")
+	require.Equal(t, keepStaged, conclude(with(promoted(), func(w *world) { w.replicas[0].next = no })), "published, and the server does not have it")
+	require.Equal(t, keepStaged, conclude(with(paused(), func(w *world) { w.target.Replicas = 2 })), "a replica is missing")
+	require.Equal(t, revertStaged, conclude(with(applied(), group, func(w *world) { w.replicas = w.replicas[1:] })), "one took it and one is missing")
+	require.Equal(t, revertStaged, conclude(with(applied(), group, func(w *world) { w.replicas[1].next = no })), "one took it and one did not")
+	require.Equal(t, keepStaged, conclude(with(applied(), func(w *world) {
+		w.keeper.Next.Username, w.auth.Data["password"] = "app_b", credential.NewPassword("Old-password-1")
+	}, group, func(w *world) { w.replicas[1].next = no })), "of a pair nobody uses the login that was changed")
 }
 
 func TestOpeningASessionTriesTheLikeliestCredentialFirstAndNoneTwice(t *testing.T) {
 	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(fresh(), "db-0"))
 	require.Equal(t, []credential.Credential{login("Old-password-1"), login("New-password-1")}, candidates(staged(), "db-0"))
-	require.Equal(t, []credential.Credential{login("New-password-1")}, candidates(promoted(), "db-0"))
+	require.Equal(t, []credential.Credential{login("New-password-1"), login("Old-password-1")}, candidates(promoted(), "db-0"))
 
 	tried := with(staged(), func(w *world) { w.keeper.TryFirst = map[string]string{"db-0": "next"} })
 	require.Equal(t, []credential.Credential{login("New-password-1"), login("Old-password-1")}, candidates(tried, "db-0"), "an earlier run may have died with the other")
 
 	drifted := with(fresh(), func(w *world) { w.keeper.Live = Entry{Credential: login("Kept-password-1")} })
 	require.Equal(t, []credential.Credential{login("Kept-password-1"), login("Old-password-1")}, candidates(drifted, "db-0"))
+	dropped := with(fresh(), func(w *world) { w.keeper.Dropped = Entry{Credential: login("Dropped-password-1")} })
+	require.Equal(t, []credential.Credential{login("Old-password-1"), login("Dropped-password-1")}, candidates(dropped, "db-0"), "another agent may have applied what was dropped")
+	administered := with(staged(), func(w *world) { w.admin = login("Admin-password-1") })
+	require.Equal(t, []credential.Credential{login("Admin-password-1")}, candidates(administered, "db-0"))
 	same := with(fresh(), func(w *world) { w.keeper.Live = Entry{Credential: login("Old-password-1")} })
 	require.Equal(t, []credential.Credential{login("Old-password-1")}, candidates(same, "db-0"))
 }

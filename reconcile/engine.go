@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
@@ -24,6 +23,8 @@ type Engine struct {
 	Clock   Clock
 	Random  io.Reader // crypto/rand.Reader, outside of tests
 	Log     *slog.Logger
+	// AllowHost says whether a credential may be sent to an endpoint outside of the cluster, "host:port"; nil: to none.
+	AllowHost func(endpoint string) bool
 	// Observe is told how long each step took and how it ended, for metrics and benchmarks; nil is allowed.
 	Observe func(step string, took time.Duration, err error)
 }
@@ -104,11 +105,11 @@ func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
 // Release brings a database that this engine, in an earlier life, has paused, and for which no request runs, back to
 // its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. Other databases
 // it leaves alone.
-func (e *Engine) Release(ctx context.Context, db Target, report func(Status)) error {
-	if !e.hasPaused(db) {
+func (e *Engine) Release(ctx context.Context, target Target, report func(Status)) error {
+	if !e.hasPaused(target) {
 		return nil
 	}
-	keeper, _, err := e.readKeeper(ctx, db)
+	keeper, _, err := e.readKeeper(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -116,26 +117,26 @@ func (e *Engine) Release(ctx context.Context, db Target, report func(Status)) er
 		e.Rotate(ctx, Job{Status: *keeper.Record, Report: report})
 		return ctx.Err()
 	}
-	return e.Cluster.Resume(ctx, db, db.PauseReason)
+	return e.Cluster.Resume(ctx, target, target.PauseReason)
 }
 
 // pauseReason is what the engine writes into a database that it pauses.
 func (e *Engine) pauseReason(r Request) string {
-	return fmt.Sprintf("Paused by gitrota for MSSQLServerOpsRequest %s, rotation %s%s", r.Key(), r.ID, e.ownerSuffix())
+	return fmt.Sprintf("Paused by gitrota for %s %s, rotation %s%s", r.Kind, r.Key(), r.ID, e.ownerSuffix())
 }
 
 func (e *Engine) ownerSuffix() string { return ", as " + e.Owner + " asks" }
 
 // hasPaused tells the engine's own pauses from anybody else's.
-func (e *Engine) hasPaused(db Target) bool {
-	return db.Paused && strings.HasPrefix(db.PauseReason, "Paused by gitrota") && strings.HasSuffix(db.PauseReason, e.ownerSuffix())
+func (e *Engine) hasPaused(target Target) bool {
+	return target.Paused && strings.HasPrefix(target.PauseReason, "Paused by gitrota") && strings.HasSuffix(target.PauseReason, e.ownerSuffix())
 }
 
 // readKeeper reads the keeper of a database's auth Secret and the Secret that it is stored in.
-func (e *Engine) readKeeper(ctx context.Context, db Target) (Keeper, Secret, error) {
-	secret, err := e.Cluster.Secret(ctx, db.Namespace, db.AuthSecret.Name+KeeperSuffix)
+func (e *Engine) readKeeper(ctx context.Context, target Target) (Keeper, Secret, error) {
+	secret, err := e.Cluster.Secret(ctx, target.Namespace, target.AuthSecret.Name+KeeperSuffix)
 	if errors.Is(err, ErrNotFound) {
-		return Keeper{}, Secret{Namespace: db.Namespace, Name: db.AuthSecret.Name + KeeperSuffix}, nil
+		return Keeper{}, Secret{Namespace: target.Namespace, Name: target.AuthSecret.Name + KeeperSuffix}, nil
 	}
 	if err != nil {
 		return Keeper{}, Secret{}, err
@@ -149,11 +150,11 @@ func (e *Engine) readKeeper(ctx context.Context, db Target) (Keeper, Secret, err
 	return keeper, secret, nil
 }
 
-// writeKeeper writes the keeper if it is still what was read.
-func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) error {
+// writeKeeper writes the keeper if it is still what was read, and returns what was written.
+func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) (Secret, error) {
 	data, err := keeper.data()
 	if err != nil {
-		return err
+		return secret, err
 	}
 	secret = secret.clone()
 	secret.Data = data
@@ -163,21 +164,7 @@ func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) 
 		secret.Annotations = map[string]string{
 			"gitrota.dev/about": "gitrota's write-ahead log of password rotations: it may hold the only copy of a password. Do not edit or delete it.",
 		}
-		_, err = e.Cluster.CreateSecret(ctx, secret)
-		return err
+		return e.Cluster.CreateSecret(ctx, secret)
 	}
-	_, err = e.Cluster.UpdateSecret(ctx, secret)
-	return err
-}
-
-// newCredential makes or takes the credential to rotate to.
-func (e *Engine) newCredential(live credential.Credential, supplied Supplied) (credential.Credential, error) {
-	if !supplied.Credential.IsZero() {
-		return supplied.Credential, nil
-	}
-	password, err := credential.Generate(e.Random)
-	if err != nil {
-		return credential.Credential{}, err
-	}
-	return credential.Credential{Username: live.Username, Password: password}, nil
+	return e.Cluster.UpdateSecret(ctx, secret)
 }

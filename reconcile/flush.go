@@ -93,11 +93,17 @@ func (c *Controller) Flush(ctx context.Context) error {
 	return c.load(ctx, snapshot)
 }
 
-// problems are those that belong to no request with a status: of files, and of Secrets.
+// problems are those that belong to no request with a status: of files, Secrets, servers and policies.
 func (c *Controller) problems() []manifest.Problem {
 	problems := slices.Clone(c.set.Problems)
 	for _, s := range c.set.Secrets {
 		problems = append(problems, s.Problems...)
+	}
+	for _, s := range c.set.Servers {
+		problems = append(problems, s.Problems...)
+	}
+	for _, p := range c.set.Policies {
+		problems = append(problems, p.Problems...)
 	}
 	return problems
 }

@@ -15,7 +15,8 @@ func (c *Controller) judge(blobs map[string]string) {
 	now := c.Engine.Clock.Now()
 	written := map[string]bool{}
 	for _, r := range c.set.Requests {
-		request := requestOf(r, c.origins[blobs[r.Path]])
+		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
+		problems := c.set.Blockers(r)
 		if written[request.Key()] {
 			continue // one of two with the same name: the status of the first names the other's place
 		}
@@ -29,10 +30,10 @@ func (c *Controller) judge(blobs map[string]string) {
 			c.note(old, ReasonImmutable, request.Source.locate("the spec differs from the one that was served, and a request is immutable; nothing was done; to rotate again add a request with another name"), now)
 		case bound:
 			// Served: whatever file it is in now, it is the same request.
-		case known && old.Phase == PhaseProgressing && (old.Request.ID != request.ID || len(r.Problems) > 0):
+		case known && old.Phase == PhaseProgressing && (old.Request.ID != request.ID || len(problems) > 0):
 			// It runs on as it was taken up.
-		case len(r.Problems) > 0:
-			c.deny(old, request, r.Problems, now)
+		case len(problems) > 0:
+			c.deny(old, request, problems, now)
 		case !known || old.Request.ID != request.ID:
 			c.statuses[request.Key()] = Status{Request: request}
 		default:
@@ -74,16 +75,22 @@ func (c *Controller) note(old Status, reason, message string, now time.Time) {
 	}
 }
 
-// requestOf takes a request out of its manifest.
-func requestOf(r *manifest.Request, origin gitsource.Commit) Request {
+// requestOf takes a request out of its manifest, with what the other documents say about its database.
+func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Commit) Request {
 	request := Request{
-		Namespace: r.Namespace, Name: r.Name, ID: r.ID,
+		Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, ID: r.ID,
 		Database: r.Spec.DatabaseRef.Name, Always: r.Spec.Apply == manifest.ApplyAlways, MaxRetries: r.Spec.MaxRetries,
+		Undo:     r.Spec.RotationID,
 		Manifest: r.Raw,
 		Source: Source{
 			Commit: origin.Hash, Time: origin.Time.UTC(), Path: r.Path, Line: r.Line,
 		},
 	}
+	kind := manifest.KindMSSQLServer
+	if server := set.Server(request.Namespace, request.Database); server != nil {
+		kind, request.Server = manifest.KindServer, &server.Spec
+	}
+	request.Consumers, _ = set.ConsumersOf(kind, request.Namespace, request.Database) // a problem is a blocker
 	if origin.Author.Name != "" {
 		request.Source.Author = fmt.Sprintf("%s <%s>", origin.Author.Name, origin.Author.Email)
 	}

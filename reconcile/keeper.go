@@ -21,12 +21,24 @@ type Keeper struct {
 	// Live is the credential that every replica accepted when the last rotation ended; Previous the one before.
 	Live     Entry
 	Previous Entry
+	// Retired is, of a pair of logins, the one that was switched away from, with the password that it was given for the
+	// time in which nobody uses it. Dropped is the last credential that no replica accepted when it was dropped: another
+	// agent may have been about to apply it.
+	Retired Entry
+	Dropped Entry
 	// Record is the status of the request that Next belongs to or, without a Next, of the last one that ended. It
 	// lives here until Git has it, and tells a restarted agent what it was doing.
 	Record *Status
 	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
-	// listed yet.
+	// listed yet, and maybe not published.
 	Restart map[string]string
+	// Published is when Next was published.
+	Published time.Time
+	// Failure is why Next is being rolled back; nil: it is not.
+	Failure *Failure
+	// Repaired is what was found in the auth Secret in place of the credential that gitrota had published, and who wrote
+	// it. It is published once more, and once only.
+	Repaired *Overwrite
 	// TryFirst names for a replica which of next and live a run begins with that does not know what the replica accepts.
 	// It is written before such a login, as the one that is not tried: two runs in a row do not fail with the same.
 	TryFirst map[string]string
@@ -38,6 +50,21 @@ type Keeper struct {
 type Entry struct {
 	credential.Credential
 	RotationID string
+}
+
+// Failure is why a rotation cannot go on.
+type Failure struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// Overwrite is a foreign write to an auth Secret.
+type Overwrite struct {
+	Version string `json:"version"` // of the Secret, as [Secret.version] gives it
+	Writer  string `json:"writer"`
+	// Mended: at rest, the credential that gitrota had published is published again. Again: that had been done before.
+	Mended bool `json:"mended,omitempty"`
+	Again  bool `json:"again,omitempty"`
 }
 
 // Finished is one ended rotation.
@@ -64,11 +91,18 @@ func (k *Keeper) finished(id string) (Finished, bool) {
 // settle makes the staged credential the live one.
 func (k *Keeper) settle() {
 	k.Previous, k.Live = k.Live, k.Next
-	k.drop()
+	k.clear()
 }
 
-// drop forgets the staged credential.
-func (k *Keeper) drop() { k.Next, k.Restart, k.TryFirst = Entry{}, nil, nil }
+// drop puts the staged credential aside.
+func (k *Keeper) drop() {
+	k.Dropped = k.Next
+	k.clear()
+}
+
+func (k *Keeper) clear() {
+	k.Next, k.Restart, k.TryFirst, k.Published, k.Failure, k.Repaired = Entry{}, nil, nil, time.Time{}, nil, nil
+}
 
 // end puts the record of an ended request into the keeper.
 func (k *Keeper) end(s Status, now time.Time) {
@@ -96,16 +130,34 @@ const (
 	keyNext     = "next"
 	keyLive     = "live"
 	keyPrevious = "previous"
+	keyRetired  = "retired"
+	keyDropped  = "dropped"
 	keyRecord   = "record"
 	keyRestart  = "restart"
 	keyTryFirst = "try-first"
 	keyFinished = "finished"
+
+	keyPublished = "published"
+	keyFailure   = "failure"
+	keyRepaired  = "repaired"
 )
+
+// entries and values are where each key of the Secret is kept.
+func (k *Keeper) entries() map[string]*Entry {
+	return map[string]*Entry{keyNext: &k.Next, keyLive: &k.Live, keyPrevious: &k.Previous, keyRetired: &k.Retired, keyDropped: &k.Dropped}
+}
+
+func (k *Keeper) values() map[string]any {
+	return map[string]any{
+		keyRecord: &k.Record, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished,
+		keyPublished: &k.Published, keyFailure: &k.Failure, keyRepaired: &k.Repaired,
+	}
+}
 
 // data writes the keeper as the data of a Secret.
 func (k *Keeper) data() (map[string]credential.Password, error) {
 	data := map[string]credential.Password{}
-	for name, e := range map[string]Entry{keyNext: k.Next, keyLive: k.Live, keyPrevious: k.Previous} {
+	for name, e := range k.entries() {
 		if e.IsZero() {
 			continue
 		}
@@ -113,7 +165,7 @@ func (k *Keeper) data() (map[string]credential.Password, error) {
 		data[name+".password"] = e.Password
 		data[name+".rotation-id"] = credential.NewPassword(e.RotationID)
 	}
-	for name, value := range map[string]any{keyRecord: k.Record, keyRestart: k.Restart, keyTryFirst: k.TryFirst, keyFinished: k.Finished} {
+	for name, value := range k.values() {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding the keeper's %s: %w", name, err)
@@ -127,7 +179,7 @@ func (k *Keeper) data() (map[string]credential.Password, error) {
 // looks empty might hold the only copy of a password.
 func readKeeper(data map[string]credential.Password) (Keeper, error) {
 	var k Keeper
-	for name, e := range map[string]*Entry{keyNext: &k.Next, keyLive: &k.Live, keyPrevious: &k.Previous} {
+	for name, e := range k.entries() {
 		e.Username = data[name+".username"].Reveal()
 		e.Password = data[name+".password"]
 		e.RotationID = data[name+".rotation-id"].Reveal()
@@ -135,7 +187,7 @@ func readKeeper(data map[string]credential.Password) (Keeper, error) {
 			return Keeper{}, fmt.Errorf("it holds half a credential: %s.username and %s.password belong together", name, name)
 		}
 	}
-	for name, value := range map[string]any{keyRecord: &k.Record, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished} {
+	for name, value := range k.values() {
 		text := data[name].Reveal()
 		if text == "" {
 			continue

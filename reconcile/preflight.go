@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gitrota/gitrota/gitsource/manifest"
@@ -12,8 +13,12 @@ import (
 // error of class Wait is waited for; every other error ends the request.
 var preflight = []func(world) *fault.Error{
 	topologyServed,     // gitrota knows how to rotate this kind of database
+	endpointsAllowed,   // whoever installed gitrota lets it send credentials there
 	permissionsGranted, // Kubernetes lets gitrota take every later step
 	authSecretUsable,   // there is a live credential to start from, and it may be replaced
+	authSecretOurs,     // nobody else looks after it
+	loginOfPair,        // the live login is one of the two that take turns
+	previousKnown,      // a rollback has something to go back to
 	suppliedUsable,     // the user's credential was found and could be read
 	usernameUnchanged,  // a rotation changes a password, not a login
 	passwordStrong,     // SQL Server and every client take the user's password
@@ -21,9 +26,15 @@ var preflight = []func(world) *fault.Error{
 	databaseReady,      // spec.apply: IfReady
 }
 
+// atTheServers is what has to hold once a session is open on every replica, and can be known only then.
+var atTheServers = []func(world) *fault.Error{
+	passwordChanges, // there is something to do
+	groupComplete,   // no member of the availability group is forgotten
+}
+
 // deniedFor lists the reasons that are a verdict on the request itself: its phase is Denied, not Failed.
 var deniedFor = map[string]bool{
-	ReasonTopology: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
+	ReasonTopology: true, ReasonEndpoint: true, ReasonAuthSecretForeign: true, ReasonNothingToRollBack: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
 	ReasonSuppliedSecret: true, manifest.ReasonPlaintextSecret: true, manifest.ReasonEncryptedMetadata: true,
 	manifest.ReasonInvalidSecret: true, manifest.ReasonNotAString: true, manifest.ReasonUndecryptable: true,
 	manifest.ReasonUnusableSecret: true, manifest.ReasonDuplicateName: true, manifest.ReasonUnknownField: true,
@@ -31,12 +42,23 @@ var deniedFor = map[string]bool{
 }
 
 func topologyServed(w world) *fault.Error {
-	if w.db.Mode == "" && w.db.Replicas == 1 {
+	if !w.target.KubeDB() || w.target.Mode == "" && w.target.Replicas == 1 || w.target.Mode == modeAvailabilityGroup {
 		return nil
 	}
-	return fault.New(fault.Refuse, ReasonTopology, "rotate it by hand",
-		"MSSQLServer %s/%s is not a standalone server (topology %q, %d replicas); gitrota rotates standalone servers",
-		w.db.Namespace, w.db.Name, w.db.Mode, w.db.Replicas)
+	return fault.New(fault.Refuse, ReasonTopology, "rotate each side by its own SQLServer document in Git",
+		"%s has the topology %q with %d replicas; gitrota rotates standalone servers and availability groups",
+		w.target, w.target.Mode, w.target.Replicas)
+}
+
+// modeAvailabilityGroup is KubeDB's spec.topology.mode of a group.
+const modeAvailabilityGroup = "AvailabilityGroup"
+
+func endpointsAllowed(w world) *fault.Error {
+	if len(w.strangers) == 0 {
+		return nil
+	}
+	return fault.New(fault.Refuse, ReasonEndpoint, "let whoever runs gitrota add it to --allow-hosts, or correct the endpoint",
+		"%s sends its credential to %s, which is not on the list of hosts that gitrota may connect to", w.target, strings.Join(w.strangers, ", "))
 }
 
 func permissionsGranted(w world) *fault.Error {
@@ -44,19 +66,66 @@ func permissionsGranted(w world) *fault.Error {
 		return nil
 	}
 	return fault.New(fault.Refuse, ReasonPermissions, "bind the ClusterRole of gitrota's install manifests to its ServiceAccount",
-		"in the namespace %s gitrota may not: %s", w.db.Namespace, strings.Join(w.missing, ", "))
+		"in the namespace %s gitrota may not: %s", w.target.Namespace, strings.Join(w.missing, ", "))
 }
 
 func authSecretUsable(w world) *fault.Error {
-	name := w.db.Namespace + "/" + w.db.AuthSecret.Name
-	live := w.auth.credential(w.db.AuthSecret)
+	name := w.target.Namespace + "/" + w.target.AuthSecret.Name
+	live := w.auth.credential(w.target.AuthSecret)
 	switch {
 	case w.auth.UID == "":
 		return fault.New(fault.Refuse, ReasonAuthSecret, "create it with the credential that the server accepts now", "the auth Secret %s does not exist", name)
 	case live.Username == "" || live.Password.IsZero():
-		return fault.New(fault.Refuse, ReasonAuthSecret, "write the credential that the server accepts now", "the auth Secret %s lacks username or password", name)
+		return fault.New(fault.Refuse, ReasonAuthSecret, "write the credential that the server accepts now",
+			"the auth Secret %s lacks %s or %s", name, w.target.AuthSecret.UsernameKey, w.target.AuthSecret.PasswordKey)
 	case w.auth.Immutable:
 		return fault.New(fault.Refuse, ReasonAuthSecret, "replace it by one that is not immutable", "the auth Secret %s is immutable, so the new password could not be published", name)
+	}
+	return nil
+}
+
+// authSecretOurs refuses to write what somebody else looks after: it would be overwritten again, or break the other.
+func authSecretOurs(w world) *fault.Error {
+	name := w.target.Namespace + "/" + w.target.AuthSecret.Name
+	foreign := func(hint, why string) *fault.Error {
+		return fault.New(fault.Refuse, ReasonAuthSecretForeign, hint, "the auth Secret %s %s", name, why)
+	}
+	if w.target.ExternallyManaged {
+		return foreign("rotate where the Secret comes from, or set spec.authSecret.externallyManaged to false",
+			"is managed by somebody else, as spec.authSecret.externallyManaged of "+w.target.String()+" says")
+	}
+	for _, owner := range w.auth.Owners {
+		own := owner.Kind == w.target.Kind && owner.Name == w.target.Name
+		if (owner.Controller || owner.Kind == manifest.KindMSSQLServer) && !own {
+			return foreign("rotate where the Secret comes from", "belongs to "+owner.Kind+" "+owner.Name+", which may write it at any time")
+		}
+	}
+	if instance := w.auth.Labels["app.kubernetes.io/instance"]; w.auth.Labels["app.kubernetes.io/name"] == "mssqlservers.kubedb.com" && instance != w.target.Name {
+		return foreign("give each database a Secret of its own", "belongs to another database, MSSQLServer "+instance)
+	}
+	return nil
+}
+
+func loginOfPair(w world) *fault.Error {
+	live := w.auth.credential(w.target.AuthSecret).Username
+	if len(w.target.LoginPair) == 0 || slices.Contains(w.target.LoginPair, live) {
+		return nil
+	}
+	return fault.New(fault.Refuse, ReasonAuthSecret, "write the login that clients use now into the Secret, or correct spec.loginPair",
+		"the auth Secret %s/%s has the username %q, which is none of the pair %s", w.target.Namespace, w.target.AuthSecret.Name, live, strings.Join(w.target.LoginPair, " and "))
+}
+
+func previousKnown(w world) *fault.Error {
+	request := w.status.Request
+	switch {
+	case request.Kind != manifest.KindRollback:
+		return nil
+	case w.keeper.Previous.IsZero():
+		return fault.New(fault.Refuse, ReasonNothingToRollBack, "rotate instead: add a MSSQLServerOpsRequest of type RotateAuth",
+			"gitrota knows no previous credential of %s", w.target)
+	case request.Undo != "" && request.Undo != w.keeper.Live.RotationID:
+		return fault.New(fault.Refuse, ReasonNothingToRollBack, "see the status files for what came after it",
+			"the rotation %s is not the latest of %s any more, so it cannot be undone", request.Undo, w.target)
 	}
 	return nil
 }
@@ -69,12 +138,17 @@ func suppliedUsable(w world) *fault.Error {
 }
 
 func usernameUnchanged(w world) *fault.Error {
-	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == w.auth.credential(w.db.AuthSecret).Username {
+	wanted := w.nextUsername()
+	if w.supplied.Credential.IsZero() || w.supplied.Credential.Username == wanted {
 		return nil
+	}
+	if len(w.target.LoginPair) > 0 {
+		return fault.New(fault.Refuse, ReasonUsernameChanged, "set its username to that one",
+			"the Secret (%s) has the username %q, and of the pair it is the turn of %q", w.supplied.From, w.supplied.Credential.Username, wanted)
 	}
 	return fault.New(fault.Refuse, ReasonUsernameChanged, "set its username to the live one",
 		"database username cannot be changed: the Secret (%s) has the username %q, the live one is %q",
-		w.supplied.From, w.supplied.Credential.Username, w.auth.credential(w.db.AuthSecret).Username)
+		w.supplied.From, w.supplied.Credential.Username, wanted)
 }
 
 func passwordStrong(w world) *fault.Error {
@@ -87,7 +161,6 @@ func passwordStrong(w world) *fault.Error {
 	return nil
 }
 
-// passwordChanges comes after the sessions are open, since only then it is known which credential is live.
 func passwordChanges(w world) *fault.Error {
 	if w.supplied.Credential.IsZero() || w.supplied.Credential.Password != w.live.Password {
 		return nil
@@ -97,21 +170,31 @@ func passwordChanges(w world) *fault.Error {
 }
 
 func pausedByOther(w world) *fault.Error {
-	if !w.db.Paused || w.pausedByUs {
+	if !w.target.Paused || w.pausedByUs {
 		return nil
 	}
 	return fault.New(fault.Wait, ReasonPausedByOther, "wait for whoever paused it, or remove its condition Paused",
-		"MSSQLServer %s/%s is paused: %q", w.db.Namespace, w.db.Name, w.db.PauseReason)
+		"%s is paused: %q", w.target, w.target.PauseReason)
 }
 
 func databaseReady(w world) *fault.Error {
-	if w.status.Request.Always || w.db.Phase == "Ready" {
+	if w.status.Request.Always || !w.target.KubeDB() || w.target.Phase == "Ready" {
 		return nil
 	}
-	phase := w.db.Phase
+	phase := w.target.Phase
 	if phase == "" {
 		phase = "unknown"
 	}
 	return fault.New(fault.Wait, ReasonDatabaseNotReady, "see kubectl describe ms, or rotate regardless with spec.apply: Always",
-		"MSSQLServer %s/%s is not Ready: its phase is %s", w.db.Namespace, w.db.Name, phase)
+		"%s is not Ready: its phase is %s", w.target, phase)
+}
+
+// groupComplete waits for members of an availability group that gitrota has not found: a failover to one of them would
+// bring the old password back.
+func groupComplete(w world) *fault.Error {
+	if len(w.absent) == 0 {
+		return nil
+	}
+	return fault.New(fault.Wait, ReasonReplicaUnknown, "see sys.availability_replicas, and kubectl get pods",
+		"the availability group %q has a member that gitrota finds no server for: %s", w.group.Name, strings.Join(w.absent, ", "))
 }

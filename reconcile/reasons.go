@@ -35,6 +35,16 @@ const (
 	TypeVerified = "CredentialVerified"
 	// TypePreviousRejected: no replica accepts the previous credential any more.
 	TypePreviousRejected = "PreviousCredentialRejected"
+	// TypeConsumersRestarted: the workloads that use the auth Secret run with the new credential. False, if some of them
+	// run no pods or do not replace them.
+	TypeConsumersRestarted = "ConsumersRestarted"
+	// TypeRetired: of a pair of logins, the one that was switched away from has a password that nobody uses.
+	TypeRetired = "PreviousLoginRetired"
+	// TypeRolledBack: every replica that had taken the new credential has the previous one again.
+	TypeRolledBack = "RolledBack"
+	// TypeOverwritten: somebody has written another credential into the auth Secret; the message says who. False, once it
+	// holds the right one again.
+	TypeOverwritten = "AuthSecretOverwritten"
 	// TypeResumed: KubeDB looks after the database again.
 	TypeResumed = "DatabaseResumed"
 	// TypeDenied: the request may not run as it is; nothing was touched.
@@ -59,10 +69,26 @@ const (
 	ReasonDatabaseNotReady = "DatabaseNotReady"
 	// ReasonPausedByOther: somebody else has paused the database.
 	ReasonPausedByOther = "DatabasePaused"
+	// ReasonEndpoint: a SQLServer document names a host that gitrota may not connect to.
+	ReasonEndpoint = "EndpointNotAllowed"
+	// ReasonAuthSecretForeign: somebody else looks after the auth Secret, or it is another database's.
+	ReasonAuthSecretForeign = "AuthSecretForeign"
+	// ReasonAuthSecretOverwritten: somebody has written another credential into the auth Secret.
+	ReasonAuthSecretOverwritten = "AuthSecretOverwritten"
+	// ReasonNothingToRollBack: a rollback finds no previous credential, or another rotation came in between.
+	ReasonNothingToRollBack = "NothingToRollBack"
+	// ReasonReplicaUnknown: the availability group has a member that gitrota has not found.
+	ReasonReplicaUnknown = "ReplicaUnknown"
+	// ReasonGroupUnhealthy: the availability group is not healthy, so that no further pod is restarted.
+	ReasonGroupUnhealthy = "GroupUnhealthy"
+	// ReasonConsumers: a workload that uses the auth Secret did not come back with the new credential.
+	ReasonConsumers = "ConsumersNotReady"
 	// ReasonTopology: the database is of a topology that gitrota does not rotate.
 	ReasonTopology = "TopologyNotSupported"
 	// ReasonAuthSecret: the auth Secret is missing, or does not hold what it should.
 	ReasonAuthSecret = "AuthSecretUnusable"
+	// ReasonAdminSecret: the Secret with the administrator's login is missing, or does not hold what it should.
+	ReasonAdminSecret = "AdminSecretUnusable"
 	// ReasonSuppliedSecret: the Secret that spec.authentication names is missing or does not hold what it should.
 	ReasonSuppliedSecret = "SuppliedSecretUnusable"
 	// ReasonUsernameChanged: the supplied username is not the live one (KubeDB: "database username cannot be changed").

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
-	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
-	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 // rotation is one run of the engine for one request. What it holds is a convenience, such as open sessions: everything
@@ -21,28 +18,13 @@ type rotation struct {
 	status Status
 
 	keeperSecret Secret // as read, for the next conditional write
-	sessions     map[string]*held
-	refused      map[string]map[credential.Credential]bool // by pod UID: never tried twice
-	raced        map[string]bool                           // by pod UID: a refusal was put down to another agent
-	verified     map[string]bool                           // by pod UID
+	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
+	servers      map[string]*server
 	supplied     *Supplied
 	missing      *[]string
+	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
+	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	attempts     map[step]*attempt
-}
-
-// held is an open session and the credential that opened it.
-type held struct {
-	Session
-	spare Session // a second one, for the change itself; nil after its use, or if it could not be had
-	login credential.Credential
-}
-
-// Close ends both sessions.
-func (h *held) Close() {
-	h.Session.Close()
-	if h.spare != nil {
-		h.spare.Close()
-	}
 }
 
 // attempt counts the tries of a step that has not succeeded yet.
@@ -55,9 +37,7 @@ type attempt struct {
 
 func (e *Engine) rotation(job Job) *rotation {
 	return &rotation{
-		Engine: e, job: job, status: job.Status.clone(),
-		sessions: map[string]*held{}, refused: map[string]map[credential.Credential]bool{},
-		raced: map[string]bool{}, verified: map[string]bool{}, attempts: map[step]*attempt{},
+		Engine: e, job: job, status: job.Status.clone(), servers: map[string]*server{}, attempts: map[step]*attempt{},
 	}
 }
 
@@ -66,25 +46,10 @@ func (e *Engine) rotation(job Job) *rotation {
 func (r *rotation) run(ctx context.Context) error {
 	defer r.closeSessions()
 	for ctx.Err() == nil {
-		next := step{kind: stepGather}
-		began := r.Clock.Now()
-		w, err := r.gather(ctx)
-		r.observeStep(next, began, err)
-		if err == nil {
-			delete(r.attempts, next.key())
-			if r.endedBefore(w) {
-				return nil
-			}
-			next = decide(w)
-			if cause := r.exhausted(next); cause != nil {
-				return r.fail(ctx, cause)
-			}
-			r.observe(w, next)
-			err = r.act(ctx, w, next)
-		}
+		next, err := r.step(ctx)
 		if err == nil {
 			r.progressed(next)
-			if next.kind == stepSettle || next.kind == stepDiscard {
+			if next.kind == stepSettle || next.kind == stepDiscard || next.kind == stepEnded {
 				return nil
 			}
 			continue
@@ -93,11 +58,55 @@ func (r *rotation) run(ctx context.Context) error {
 		if errors.As(err, &other) {
 			return err
 		}
-		if final := r.judge(ctx, next, err); final != nil {
-			return r.fail(ctx, final)
+		final, exhausted := err.(*exhausted)
+		if !exhausted {
+			if final = r.judge(ctx, next, err); final == nil {
+				continue
+			}
+		}
+		if goesOn, err := r.fail(ctx, final.cause); !goesOn {
+			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// stepEnded is no step: the rotation had ended before.
+const stepEnded stepKind = "ended"
+
+// step gathers, decides and takes one step.
+func (r *rotation) step(ctx context.Context) (step, error) {
+	next := step{kind: stepGather}
+	began := r.Clock.Now()
+	w, err := r.gather(ctx)
+	r.observeStep(next, began, err)
+	if err != nil {
+		return next, err
+	}
+	delete(r.attempts, next.key())
+	if r.endedBefore(w) {
+		return step{kind: stepEnded}, nil
+	}
+	next = decide(w)
+	if cause := r.exhausted(next); cause != nil {
+		return next, &exhausted{cause}
+	}
+	r.observe(w, next)
+	return next, r.act(ctx, w, next)
+}
+
+// exhausted says that a step is not tried again.
+type exhausted struct{ cause *fault.Error }
+
+func (e *exhausted) Error() string { return e.cause.Error() }
+
+// keep writes the keeper if it is still what this run has read or written last.
+func (r *rotation) keep(ctx context.Context, keeper Keeper) error {
+	written, err := r.writeKeeper(ctx, keeper, r.keeperSecret)
+	if err == nil {
+		r.keeperSecret = written
+	}
+	return err
 }
 
 // key identifies a step over its tries.
@@ -152,7 +161,7 @@ func (r *rotation) progressed(s step) {
 		delete(r.attempts, sessionLost(s.target))
 	}
 	maps.DeleteFunc(r.attempts, func(waited step, _ *attempt) bool {
-		return waited.kind == stepWait || waited.kind == stepAwaitPod
+		return waited.kind == stepWait || waited.kind == stepAwaitPod || waited.kind == stepAwaitGroup
 	})
 }
 
@@ -161,7 +170,7 @@ const delayFirst = 100 * time.Millisecond
 
 // judge decides whether a step that failed is tried again. It sleeps before a further try and returns nil, or returns
 // why the request ends here.
-func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
+func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 	now := r.Clock.Now()
 	a := r.attempts[s.key()]
 	if a == nil {
@@ -195,12 +204,12 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *fault.Error {
 	}
 	switch {
 	case cause.Class == fault.Refuse, cause.Class == fault.Stop:
-		return cause
+		return &exhausted{cause}
 	case left < delayFirst:
 		timedOut := *cause
 		timedOut.Class, timedOut.Reason = fault.Refuse, ReasonTimeout
 		timedOut.Message = fmt.Sprintf("the step %q did not end within its timeout of %s: %s", s, timeout, cause.Message)
-		return &timedOut
+		return &exhausted{&timedOut}
 	}
 	// Towards the end the tries come closer together, so that a short timeout is used and not cut to its half.
 	r.Clock.Sleep(ctx, min(delay, left/2))
@@ -216,155 +225,4 @@ func (r *rotation) stepContext(ctx context.Context, s step) (context.Context, co
 		r.attempts[s.key()] = &attempt{began: r.Clock.Now()}
 	}
 	return context.WithTimeout(ctx, left)
-}
-
-// gather reads the world.
-func (r *rotation) gather(ctx context.Context) (world, error) {
-	ctx, cancel := r.stepContext(ctx, step{kind: stepGather})
-	defer cancel()
-	request := r.status.Request
-	w := world{status: r.status}
-	var err error
-	if w.db, err = r.Cluster.Target(ctx, request); errors.Is(err, ErrNotFound) {
-		return w, fault.New(fault.Refuse, ReasonDatabaseNotFound, "check spec.databaseRef.name and the namespace",
-			"there is no MSSQLServer %s", request.DatabaseKey())
-	} else if err != nil {
-		return w, err
-	}
-	w.pausedByUs = r.hasPaused(w.db)
-	if w.auth, err = r.Cluster.Secret(ctx, w.db.Namespace, w.db.AuthSecret.Name); errors.Is(err, ErrNotFound) {
-		w.auth = Secret{Namespace: w.db.Namespace, Name: w.db.AuthSecret.Name}
-	} else if err != nil {
-		return w, err
-	}
-	if w.keeper, r.keeperSecret, err = r.readKeeper(ctx, w.db); err != nil {
-		return w, err
-	}
-	if !w.keeper.Next.IsZero() && w.keeper.Next.RotationID != request.ID {
-		if err := pausedByOther(w); err != nil {
-			return w, err // whoever staged it is at work
-		}
-		return w, &otherStaged{record: *w.keeper.Record}
-	}
-	if !w.keeper.Next.IsZero() {
-		r.adopt(*w.keeper.Record)
-		w.status = r.status
-	} else if err := r.gatherBeforeStaging(ctx, &w); err != nil {
-		return w, err
-	}
-	return w, r.gatherReplicas(ctx, &w)
-}
-
-// adopt takes over what an earlier run of the same rotation recorded: what was staged is what runs, whatever has become
-// of its manifest. The longer list of conditions is the newer one; Git may have had the later word.
-func (r *rotation) adopt(record Status) {
-	r.status.Request = record.Request
-	if len(record.Conditions) > len(r.status.Conditions) {
-		r.status = record.clone()
-	}
-}
-
-// gatherBeforeStaging reads, once, what only a rotation that has not begun wants to know.
-func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
-	if r.missing == nil {
-		missing, err := r.Cluster.Missing(ctx, w.db, w.status.Request.Consumers != nil)
-		if err != nil {
-			return err
-		}
-		r.missing = &missing
-	}
-	if r.supplied == nil && r.status.Request.SecretRef != "" {
-		supplied := r.job.Supplied(ctx)
-		if errors.Is(supplied.Err, ErrAPIUnavailable) {
-			return supplied.Err
-		}
-		r.supplied = &supplied
-	}
-	w.missing = *r.missing
-	if r.supplied != nil {
-		w.supplied = *r.supplied
-	}
-	return nil
-}
-
-// askTimeout bounds a question on an open session; a server that takes longer is as good as gone.
-const askTimeout = 10 * time.Second
-
-// gatherReplicas lists the replicas and asks those to which a session is open.
-func (r *rotation) gatherReplicas(ctx context.Context, w *world) error {
-	pods, err := r.Cluster.Replicas(ctx, w.db)
-	if err != nil {
-		return err
-	}
-	login := w.keeper.Next.Username
-	if login == "" {
-		login = w.auth.credential(w.db.AuthSecret).Username
-	}
-	for _, pod := range pods {
-		state := replica{Replica: pod, verified: r.verified[pod.UID]}
-		if session := r.sessions[pod.UID]; session != nil && (pod.Ending || pod.Endpoint.Address == "") {
-			r.drop(pod.UID)
-		} else if session != nil {
-			ask, cancel := context.WithTimeout(ctx, askTimeout)
-			accepted, err := session.Accepts(ask, login, w.keeper.Next.Password)
-			cancel()
-			if err == nil {
-				state.connected, state.acceptsNext, w.live = true, accepted[0], session.login
-			} else {
-				r.lose(pod, err)
-			}
-		}
-		w.replicas = append(w.replicas, state)
-	}
-	return nil
-}
-
-// lose gives a session up that does not answer any more.
-func (r *rotation) lose(pod Replica, err error) {
-	r.Log.Info("a session was lost", "replica", pod.Name, "error", err)
-	r.drop(pod.UID)
-	a := r.attempts[sessionLost(pod.Name)]
-	if a == nil {
-		a = &attempt{began: r.Clock.Now()}
-		r.attempts[sessionLost(pod.Name)] = a
-	}
-	a.failures++
-	a.last = fault.As(err)
-}
-
-func (r *rotation) drop(uid string) {
-	if session := r.sessions[uid]; session != nil {
-		session.Close()
-		delete(r.sessions, uid)
-	}
-}
-
-func (r *rotation) closeSessions() {
-	for uid := range r.sessions {
-		r.drop(uid)
-	}
-}
-
-func endpoint(w world, pod Replica) mssql.Endpoint {
-	return pod.Endpoint
-}
-
-// candidates lists the credentials that may open a replica, the likeliest first.
-func candidates(w world, replica string) []credential.Credential {
-	var list []credential.Credential
-	switch {
-	case w.promoted():
-		list = append(list, w.keeper.Next.Credential)
-	case !w.keeper.Next.IsZero():
-		list = append(list, w.keeper.Live.Credential, w.keeper.Next.Credential)
-		if w.keeper.TryFirst[replica] == keyNext {
-			slices.Reverse(list)
-		}
-	case w.keeper.Live.IsZero():
-		list = append(list, w.auth.credential(w.db.AuthSecret))
-	default:
-		// The keeper's is what every replica accepted last; the auth Secret is shared ground.
-		list = append(list, w.keeper.Live.Credential, w.auth.credential(w.db.AuthSecret))
-	}
-	return slices.Compact(list)
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
-	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
-// simulation is a cluster with one database and its SQL Server, as plain data. It knows the rules of Kubernetes and of
+// simulation is a cluster with one database and its SQL Servers, as plain data. It knows the rules of Kubernetes and of
 // SQL Server that a rotation rests on, and nothing of the engine. Engines work on it through [incarnation]s, one
 // external call at a time, so that a schedule decides what happens at which call.
 type simulation struct {
@@ -24,28 +24,55 @@ type simulation struct {
 	version int
 	secrets map[string]reconcile.Secret
 	paused  string // the reason; empty: not paused
-	pod     int    // counts the pods that the replica has had
-	podEnv  string // the password that the pod started with
-
-	password     string   // that the server accepts
-	passwords    []string // that it has ever been given, by ALTER LOGIN
-	failedLogins int
+	pair    bool   // two logins take turns, and an administrator changes them; KubeDB has no part in it
+	servers []*simulated
+	primary int
 
 	calls      int
 	violations []string
+	refusals   int // of the credential in the auth Secret, by any server
+}
+
+// simulated is one SQL Server. Its logins outlive its pods.
+type simulated struct {
+	name   string
+	pod    int    // counts the pods that it has had
+	podEnv string // the password that the pod started with
+	down   bool
+
+	logins       map[string]string          // login to password
+	given        map[string]map[string]bool // by ALTER LOGIN, to each login
+	failedLogins int
 }
 
 const (
 	initialPassword  = "Initial-Password-1"
 	suppliedPassword = "Supplied-Password-1"
+	adminPassword    = "Admin-Password-1"
 )
 
-func newSimulation() *simulation {
-	s := &simulation{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), secrets: map[string]reconcile.Secret{}, password: initialPassword, podEnv: initialPassword}
-	s.put(reconcile.Secret{Namespace: "demo", Name: "db-auth", Type: "kubernetes.io/basic-auth", Data: map[string]credential.Password{
-		"username": credential.NewPassword("sa"), "password": credential.NewPassword(initialPassword),
-	}})
+func newSimulation(m mode) *simulation {
+	s := &simulation{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), secrets: map[string]reconcile.Secret{}, pair: m.credential == "pair"}
+	username := "sa"
+	if s.pair {
+		username = "app_a"
+		s.put(basicAuth("db-admin", "rotator", adminPassword))
+	}
+	s.put(basicAuth("db-auth", username, initialPassword))
+	for i := range m.replicas {
+		server := &simulated{name: fmt.Sprint("db-", i), podEnv: initialPassword, logins: map[string]string{"sa": initialPassword}, given: map[string]map[string]bool{}}
+		if s.pair {
+			server.logins = map[string]string{"rotator": adminPassword, "app_a": initialPassword, "app_b": "Nobody-Knows-1"}
+		}
+		s.servers = append(s.servers, server)
+	}
 	return s
+}
+
+func basicAuth(name, username, password string) reconcile.Secret {
+	return reconcile.Secret{Namespace: "demo", Name: name, Type: "kubernetes.io/basic-auth", Data: map[string]credential.Password{
+		"username": credential.NewPassword(username), "password": credential.NewPassword(password),
+	}}
 }
 
 func (s *simulation) put(secret reconcile.Secret) reconcile.Secret {
@@ -61,21 +88,42 @@ func (s *simulation) put(secret reconcile.Secret) reconcile.Secret {
 
 func (s *simulation) value(secret, key string) string { return s.secrets[secret].Data[key].Reveal() }
 
-// check is the oracle that watches every call: the password that the server accepts is in the keeper or, as long as
-// nobody has changed it, in the auth Secret.
+// check is the oracle that watches every call: the password that a server accepts, of a login that was ever changed, is
+// in the keeper. Clients of a pair never meet a refused password.
 func (s *simulation) check() {
-	if len(s.passwords) == 0 {
-		return
-	}
-	for _, key := range []string{"next", "live", "previous"} {
-		if s.value("db-auth-keeper", key+".password") == s.password {
-			return
+	keeper := s.secrets["db-auth-keeper"].Data
+	for _, server := range s.servers {
+		for login := range server.given {
+			kept := false
+			for _, key := range []string{"next", "live", "previous", "retired", "dropped"} {
+				kept = kept || keeper[key+".username"].Reveal() == login && keeper[key+".password"].Reveal() == server.logins[login]
+			}
+			if !kept {
+				s.violate("lost: no key of the keeper opens %s as %s", server.name, login)
+			}
 		}
 	}
-	s.violate("lost: no key of the keeper opens the server")
+	if !s.opens() {
+		s.refusals++
+		if s.pair {
+			s.violate("refused: the auth Secret does not open every server")
+		}
+	}
 }
 
-func (s *simulation) violate(what string) { s.violations = append(s.violations, what) }
+// opens reports whether every server accepts what the auth Secret holds.
+func (s *simulation) opens() bool {
+	for _, server := range s.servers {
+		if server.logins[s.value("db-auth", "username")] != s.value("db-auth", "password") {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *simulation) violate(format string, args ...any) {
+	s.violations = append(s.violations, fmt.Sprintf(format, args...))
+}
 
 // mishap is what goes wrong at a call.
 type mishap int
@@ -86,11 +134,16 @@ const (
 	dieAfter          // the call has its effect, and the process is killed
 	answerLost        // the call has its effect, and an error comes back
 	refused           // the call has no effect, and an error comes back
+	singles           // the ones before are tried at every call
+	failover          // another replica becomes the primary
+	podLost           // a pod is replaced by another one
+	restored          // somebody writes the auth Secret as it was in the beginning
+	outage            // the API server is away for a while
 	mishaps
 )
 
 // maxCalls is far more than any rotation needs, with every mishap there is.
-const maxCalls = 2000
+const maxCalls = 5000
 
 // incarnation is one life of an agent's process, as its engine sees the outside.
 type incarnation struct {
@@ -102,6 +155,7 @@ type incarnation struct {
 
 	cancel context.CancelFunc
 	dead   bool
+	away   int // how many calls to the API server are still refused
 }
 
 var errDead = errors.New("the process is dead")
@@ -121,11 +175,19 @@ func call[T any](i *incarnation, broken error, do func() (T, error)) (T, error) 
 	}
 	i.world.now = i.world.now.Add(time.Millisecond)
 	what := i.at(i.world.calls)
-	if what == dieBefore {
+	switch what {
+	case dieBefore:
 		i.die()
 		return none, errDead
+	case refused:
+		return none, broken
+	case outage:
+		i.away = 30
+	default:
+		i.world.befall(what)
 	}
-	if what == refused {
+	if i.away > 0 && broken == errAPI {
+		i.away--
 		return none, broken
 	}
 	result, err := do()
@@ -140,6 +202,30 @@ func call[T any](i *incarnation, broken error, do func() (T, error)) (T, error) 
 	return result, err
 }
 
+// befall lets something happen that no agent has done.
+func (s *simulation) befall(what mishap) {
+	switch what {
+	case failover:
+		s.primary = (s.primary + 1) % len(s.servers)
+	case podLost:
+		s.replacePod(s.servers[len(s.servers)-1])
+	case restored:
+		secret := s.secrets["db-auth"]
+		username := "sa"
+		if s.pair {
+			return // then clients are refused, and not by gitrota's doing
+		}
+		secret.Data = basicAuth("", username, initialPassword).Data
+		secret.Writers = map[string]string{"password": "flux"}
+		s.put(secret)
+	}
+}
+
+func (s *simulation) replacePod(server *simulated) {
+	server.pod++
+	server.podEnv = s.value("db-auth", "password")
+}
+
 func (i *incarnation) die() {
 	i.dead = true
 	i.cancel()
@@ -149,25 +235,40 @@ var errAPI = fmt.Errorf("%w: simulated", reconcile.ErrAPIUnavailable)
 
 // The cluster.
 
-func (i *incarnation) Database(context.Context, string, string) (reconcile.Database, error) {
-	return call(i, errAPI, func() (reconcile.Database, error) {
-		return reconcile.Database{
-			Namespace: "demo", Name: "db", UID: "db", Phase: "Ready", Replicas: 1, AuthSecret: "db-auth",
-			Paused: i.world.paused != "", PauseReason: i.world.paused,
-		}, nil
+func (i *incarnation) Target(context.Context, reconcile.Request) (reconcile.Target, error) {
+	return call(i, errAPI, func() (reconcile.Target, error) {
+		keys := func(name string) manifest.SecretKeys {
+			return manifest.SecretKeys{Name: name, UsernameKey: "username", PasswordKey: "password"}
+		}
+		target := reconcile.Target{
+			Kind: manifest.KindMSSQLServer, Namespace: "demo", Name: "db", UID: "db", Phase: "Ready", Replicas: len(i.world.servers),
+			AuthSecret: keys("db-auth"), Paused: i.world.paused != "", PauseReason: i.world.paused,
+		}
+		if len(i.world.servers) > 1 {
+			target.Mode, target.Group = "AvailabilityGroup", true
+		}
+		if i.world.pair {
+			admin := keys("db-admin")
+			target.Kind, target.Phase, target.Mode, target.Admin = manifest.KindServer, "", "", &admin
+			target.LoginPair, target.GracePeriod = []string{"app_a", "app_b"}, time.Minute
+		}
+		return target, nil
 	})
 }
 
-func (i *incarnation) PausedDatabases(ctx context.Context) ([]reconcile.Database, error) {
-	db, err := i.Database(ctx, "demo", "db")
-	if err != nil || !db.Paused {
+func (i *incarnation) PausedTargets(ctx context.Context) ([]reconcile.Target, error) {
+	target, err := i.Target(ctx, reconcile.Request{})
+	if err != nil || !target.Paused {
 		return nil, err
 	}
-	return []reconcile.Database{db}, nil
+	return []reconcile.Target{target}, nil
 }
 
-func (i *incarnation) Pause(_ context.Context, _ reconcile.Database, reason string) error {
+func (i *incarnation) Pause(_ context.Context, _ reconcile.Target, reason string) error {
 	_, err := call(i, errAPI, func() (any, error) {
+		if i.world.pair {
+			i.world.violate("a server that KubeDB does not know was paused")
+		}
 		if i.world.paused == "" {
 			i.world.paused = reason
 		}
@@ -176,7 +277,7 @@ func (i *incarnation) Pause(_ context.Context, _ reconcile.Database, reason stri
 	return err
 }
 
-func (i *incarnation) Resume(_ context.Context, _ reconcile.Database, reason string) error {
+func (i *incarnation) Resume(_ context.Context, _ reconcile.Target, reason string) error {
 	_, err := call(i, errAPI, func() (any, error) {
 		if i.world.paused == reason {
 			i.world.paused = ""
@@ -186,19 +287,29 @@ func (i *incarnation) Resume(_ context.Context, _ reconcile.Database, reason str
 	return err
 }
 
-func (i *incarnation) Pods(context.Context, reconcile.Database) ([]reconcile.Pod, error) {
-	return call(i, errAPI, func() ([]reconcile.Pod, error) {
-		return []reconcile.Pod{{
-			Namespace: "demo", Name: "db-0", UID: fmt.Sprint("pod-", i.world.pod), Address: "db-0:1433", Ready: true, PasswordFrom: []string{"db-auth"},
-		}}, nil
+func (i *incarnation) Replicas(context.Context, reconcile.Target) ([]reconcile.Replica, error) {
+	return call(i, errAPI, func() ([]reconcile.Replica, error) {
+		var list []reconcile.Replica
+		for n, server := range i.world.servers {
+			r := reconcile.Replica{
+				Namespace: "demo", Name: server.name, UID: fmt.Sprint(server.name, "/", server.pod), Pod: true, Primary: n == i.world.primary,
+				Endpoint: mssql.Endpoint{Name: server.name, Address: server.name + ":1433"}, Ready: !server.down,
+			}
+			if !i.world.pair {
+				r.PasswordFrom = []string{"db-auth"}
+			}
+			list = append(list, r)
+		}
+		return list, nil
 	})
 }
 
-func (i *incarnation) Evict(_ context.Context, pod reconcile.Pod) error {
+func (i *incarnation) Evict(_ context.Context, replica reconcile.Replica) error {
 	_, err := call(i, errAPI, func() (any, error) {
-		if pod.UID == fmt.Sprint("pod-", i.world.pod) {
-			i.world.pod++
-			i.world.podEnv = i.world.value("db-auth", "password")
+		for _, server := range i.world.servers {
+			if replica.UID == fmt.Sprint(server.name, "/", server.pod) {
+				i.world.replacePod(server)
+			}
 		}
 		return nil, nil
 	})
@@ -235,65 +346,17 @@ func (i *incarnation) UpdateSecret(_ context.Context, secret reconcile.Secret) (
 	})
 }
 
-func (i *incarnation) Missing(context.Context, string) ([]string, error) {
+func (i *incarnation) Missing(context.Context, reconcile.Target, bool) ([]string, error) {
 	return call(i, errAPI, func() ([]string, error) { return nil, nil })
 }
 
-func (i *incarnation) Event(context.Context, reconcile.Database, string, string) {}
-
-// The server.
-
-var errNetwork = fault.New(fault.Retry, mssql.ReasonUnreachable, "", "simulated")
-
-type session struct {
-	*incarnation
-	pod    int // a session ends with the pod that it was opened on
-	broken bool
+func (i *incarnation) Consumers(context.Context, reconcile.Target) ([]reconcile.Consumer, error) {
+	return nil, nil
 }
 
-func (i *incarnation) Open(_ context.Context, _ mssql.Endpoint, login credential.Credential) (reconcile.Session, error) {
-	return call(i, error(fault.New(fault.Wait, mssql.ReasonUnreachable, "", "simulated")), func() (reconcile.Session, error) {
-		if login.Password.Reveal() != i.world.password {
-			i.world.failedLogins++
-			return nil, fault.New(fault.Stop, mssql.ReasonRefusedLogin, "", "simulated: error 18456")
-		}
-		return &session{incarnation: i, pod: i.world.pod}, nil
-	})
-}
+func (i *incarnation) RestartConsumer(context.Context, reconcile.Consumer, string) error { return nil }
 
-// use ends the session for good when a mishap befalls it: its connection is gone.
-func use[T any](s *session, do func() (T, error)) (T, error) {
-	result, err := call(s.incarnation, error(errNetwork), func() (T, error) {
-		if s.broken || s.pod != s.world.pod {
-			var none T
-			return none, errNetwork
-		}
-		return do()
-	})
-	s.broken = s.broken || err != nil
-	return result, err
-}
-
-func (s *session) Accepts(_ context.Context, _ string, passwords ...credential.Password) ([]bool, error) {
-	return use(s, func() ([]bool, error) {
-		var accepted []bool
-		for _, p := range passwords {
-			accepted = append(accepted, p.Reveal() == s.world.password)
-		}
-		return accepted, nil
-	})
-}
-
-func (s *session) SetPassword(_ context.Context, _ string, p credential.Password) error {
-	_, err := use(s, func() (any, error) {
-		s.world.password = p.Reveal()
-		s.world.passwords = append(s.world.passwords, p.Reveal())
-		return nil, nil
-	})
-	return err
-}
-
-func (s *session) Close() {}
+func (i *incarnation) Event(context.Context, reconcile.Target, string, string) {}
 
 // The time passes in sleeps and calls only.
 
@@ -311,15 +374,6 @@ func newSeeded(seed uint64) seeded {
 	var key [32]byte
 	copy(key[:], fmt.Sprint("seed ", seed))
 	return seeded{rand.NewChaCha8(key)}
-}
-
-// distinct counts different passwords.
-func distinct(passwords []string) int {
-	set := map[string]bool{}
-	for _, p := range passwords {
-		set[p] = true
-	}
-	return len(set)
 }
 
 func (s *simulation) String() string { return strings.Join(s.violations, "; ") }

@@ -72,6 +72,16 @@ func (s *Status) set(c Condition, now time.Time) bool {
 	return true
 }
 
+// ended is when the request ended; the zero time if it has not.
+func (s Status) ended() time.Time {
+	for _, c := range s.Conditions {
+		if c.Type == string(s.Phase) {
+			return c.LastTransitionTime
+		}
+	}
+	return time.Time{}
+}
+
 // clone returns a copy that shares nothing that changes.
 func (s Status) clone() Status {
 	c := s

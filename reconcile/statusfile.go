@@ -19,6 +19,7 @@ const (
 	annotationSourceCommit = "gitrota.dev/source-commit"
 	annotationSourceAuthor = "gitrota.dev/source-author"
 	annotationSourcePath   = "gitrota.dev/source-path" // path:line
+	annotationServer       = "gitrota.dev/server"      // what the SQLServer document said when the request was taken up, as JSON
 )
 
 // statusHeader tells a reader, and a tool that applies everything it finds, what the file is.
@@ -58,8 +59,16 @@ func marshalStatus(s Status) ([]byte, error) {
 	if source.Path != "" {
 		place = fmt.Sprintf("%s:%d", source.Path, source.Line)
 	}
+	server := ""
+	if source := s.Request.Server; source != nil {
+		text, err := json.Marshal(source)
+		if err != nil {
+			return nil, fmt.Errorf("writing the status of %s: %w", s.Request.Key(), err)
+		}
+		server = string(text)
+	}
 	for name, value := range map[string]string{
-		annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
+		annotationServer: server, annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
 		annotationSourceAuthor: source.Author, annotationSourcePath: place,
 	} {
 		if value != "" {
@@ -81,6 +90,7 @@ func marshalStatus(s Status) ([]byte, error) {
 // unmarshalStatus reads a status file back, as far as it matters for serving the request on.
 func unmarshalStatus(content []byte) (Status, error) {
 	var object struct {
+		Kind     string
 		Metadata struct {
 			Name, Namespace string
 			Annotations     map[string]string
@@ -93,6 +103,7 @@ func unmarshalStatus(content []byte) (Status, error) {
 			Timeout    string
 			Apply      string
 			MaxRetries *int
+			RotationID string
 		}
 		Status manifestStatus
 	}
@@ -109,6 +120,7 @@ func unmarshalStatus(content []byte) (Status, error) {
 	}
 	annotations := object.Metadata.Annotations
 	request := Request{
+		Kind: object.Kind, Undo: object.Spec.RotationID,
 		Namespace: object.Metadata.Namespace, Name: object.Metadata.Name, ID: annotations[annotationRotation],
 		Database: object.Spec.DatabaseRef.Name, SecretRef: object.Spec.Authentication.SecretRef.Name,
 		Always: object.Spec.Apply == manifest.ApplyAlways, MaxRetries: 1,
@@ -118,6 +130,11 @@ func unmarshalStatus(content []byte) (Status, error) {
 	request.Timeout, _ = time.ParseDuration(object.Spec.Timeout)
 	if object.Spec.MaxRetries != nil {
 		request.MaxRetries = *object.Spec.MaxRetries
+	}
+	if text := annotations[annotationServer]; text != "" {
+		if err := json.Unmarshal([]byte(text), &request.Server); err != nil {
+			return Status{}, fmt.Errorf("reading a status file: its annotation %s: %w", annotationServer, err)
+		}
 	}
 	if file, line, ok := strings.Cut(annotations[annotationSourcePath], ":"); ok {
 		request.Source.Path = file

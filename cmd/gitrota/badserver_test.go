@@ -292,7 +292,7 @@ func (w *world) closed(database, json string) {
 	w.eventually(database+" lets nobody in", func() bool {
 		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 		defer cancel()
-		session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433"}, w.live(database))
+		session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, w.live(database))
 		if err == nil {
 			session.Close()
 		}

@@ -22,9 +22,14 @@ func newValidate() *cobra.Command {
 		Short: "Check manifests without a cluster, for CI of pull requests",
 		Long: `Check manifests without a cluster and without keys, for CI of pull requests.
 
-PATH is a file, or a folder that is read with all its folders. Each problem is one
-line with file, line, reason, and what to do. The exit code is 0 if there is none,
-1 if there are some, 2 if PATH cannot be read.`,
+PATH is a file, or a folder that is read with all its folders. What is checked are
+MSSQLServerOpsRequests, RotationRollbacks, SQLServers, RotationPolicies and Secrets,
+also whether they fit together: a request that names a SQLServer or a Secret that
+cannot be used, two policies that say different things of one database. Other kinds
+are passed over.
+
+Each problem is one line with file, line, reason, and what to do. The exit code is 0
+if there is none, 1 if there are some, 2 if PATH cannot be read.`,
 		Example: `  gitrota validate rotations`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,7 +42,7 @@ line with file, line, reason, and what to do. The exit code is 0 if there is non
 				fmt.Fprintln(cmd.OutOrStdout(), p)
 			}
 			set := manifest.Parse(files)
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s, %s, %s, %s\n", count(len(files), "file"), count(len(set.Requests), "request"), count(len(set.Secrets), "Secret"), count(len(problems), "problem"))
+			fmt.Fprintln(cmd.ErrOrStderr(), summary(len(files), set, len(problems)))
 			if len(problems) > 0 {
 				return errInvalid
 			}
@@ -46,11 +51,23 @@ line with file, line, reason, and what to do. The exit code is 0 if there is non
 	}
 }
 
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
+// summary counts what was read. Servers and policies, which most repositories have none of, are counted if there are any.
+func summary(files int, set *manifest.Set, problems int) string {
+	parts := []string{count(files, "file", "files"), count(len(set.Requests), "request", "requests"), count(len(set.Secrets), "Secret", "Secrets")}
+	if n := len(set.Servers); n > 0 {
+		parts = append(parts, count(n, "server", "servers"))
 	}
-	return fmt.Sprintf("%d %s", n, what)
+	if n := len(set.Policies); n > 0 {
+		parts = append(parts, count(n, "policy", "policies"))
+	}
+	return strings.Join(append(parts, count(problems, "problem", "problems")), ", ")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // readFiles reads what looks like a manifest at or below path, and does not follow links, as the agent would not.

@@ -29,6 +29,9 @@ func TestValidatePrintsOneLineForEachProblem(t *testing.T) {
 	}
 	const request = "apiVersion: ops.kubedb.com/v1alpha1\nkind: MSSQLServerOpsRequest\nmetadata:\n  name: r\n  namespace: demo\nspec:\n  type: RotateAuth\n  databaseRef:\n    name: db\n"
 	const secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: user\n  namespace: demo\ntype: kubernetes.io/basic-auth\nstringData:\n  username: sa\n  password: Mssqlserver-canary-1\n"
+	const rollback = "apiVersion: gitrota.dev/v1alpha1\nkind: RotationRollback\nmetadata:\n  name: back\n  namespace: demo\nspec:\n  databaseRef:\n    name: db\n"
+	const server = "apiVersion: gitrota.dev/v1alpha1\nkind: SQLServer\nmetadata:\n  name: db\n  namespace: demo\nspec:\n  endpoints: [\"sql1:1433\"]\n  authSecret: {name: db-auth}\n"
+	const policy = "apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: p}\nspec: {consumers: {restart: true}}\n"
 	changed := func(text, old, new string) string {
 		require.Contains(t, text, old)
 		return strings.Replace(text, old, new, 1)
@@ -78,6 +81,16 @@ func TestValidatePrintsOneLineForEachProblem(t *testing.T) {
 		{"a value whose key is missing", map[string]string{"user.yaml": strings.Split(sealed(secret), "sops:")[0]},
 			"rotations/user.yaml:8: InvalidSecret: a value is encrypted, but the sops block with the key to it is missing; restore the file as SOPS wrote it\n" +
 				"rotations/user.yaml:9: InvalidSecret: a value is encrypted, but the sops block with the key to it is missing; restore the file as SOPS wrote it\n"},
+		{"a server whose endpoint is no host and port", map[string]string{"s.yaml": changed(server, "sql1:1433", "sql1")},
+			"rotations/s.yaml:7: InvalidField: spec.endpoints[0] is not a host and a port; write host:port, such as sql1.example.com:1433 or [2001:db8::1]:1433\n"},
+		{"a rollback and a request of one name", map[string]string{"a.yaml": request, "b.yaml": changed(rollback, "name: back", "name: r")},
+			"rotations/a.yaml:1: DuplicateName: there is a RotationRollback named demo/r at rotations/b.yaml:1, and both would have one status file; rename or remove one of them\n" +
+				"rotations/b.yaml:1: DuplicateName: there is a MSSQLServerOpsRequest named demo/r at rotations/a.yaml:1, and both would have one status file; rename or remove one of them\n"},
+		{"a request for a server that cannot be used", map[string]string{"r.yaml": request, "s.yaml": server + "  port: 1433\n"},
+			"rotations/r.yaml:9: UnusableServer: spec.databaseRef refers to the SQLServer demo/db at rotations/s.yaml:9, which cannot be used: spec.port is about pods, and spec.endpoints are none; leave it out\n" +
+				"rotations/s.yaml:9: InvalidField: spec.port is about pods, and spec.endpoints are none; leave it out\n"},
+		{"policies that differ", map[string]string{"a.yaml": policy, "b.yaml": changed(changed(policy, "name: p", "name: q"), "true", "false"), "r.yaml": request + "---\n" + rollback},
+			"rotations/a.yaml:1: PolicyConflict: rotations/a.yaml:1 and rotations/b.yaml:1 say different things about MSSQLServer demo/db, and neither is more specific; make one of them more specific, or let both say the same\n"},
 		{"a request for a Secret that cannot be used", map[string]string{"r.yaml": withSecret, "user.yaml": sealed(changed(secret, "basic-auth", "tls"))},
 			"rotations/r.yaml:12: UnusableSecret: spec.authentication.secretRef refers to the Secret demo/user at rotations/user.yaml:1, which cannot be used: a Secret of the type \"kubernetes.io/tls\" holds no credential; use type: kubernetes.io/basic-auth\n"},
 	} {
@@ -92,6 +105,34 @@ func TestValidatePrintsOneLineForEachProblem(t *testing.T) {
 			require.NotContains(t, got.stdout+got.stderr, "canary")
 		})
 	}
+}
+
+func TestValidateCountsWhatItHasRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "all.yaml"), `apiVersion: gitrota.dev/v1alpha1
+kind: SQLServer
+metadata: {name: legacy, namespace: shop}
+spec:
+  selector: {matchLabels: {app: legacy}}
+  authSecret: {name: legacy-auth}
+---
+apiVersion: gitrota.dev/v1alpha1
+kind: RotationRollback
+metadata: {name: back, namespace: shop}
+spec: {databaseRef: {name: legacy}}
+---
+apiVersion: gitrota.dev/v1alpha1
+kind: RotationPolicy
+metadata: {name: a}
+spec: {consumers: {restart: true}}
+---
+apiVersion: gitrota.dev/v1alpha1
+kind: RotationPolicy
+metadata: {name: b}
+spec: {databases: [{namespace: shop}], consumers: {restart: true, maxConcurrent: 2}}
+`)
+	require.Equal(t, result{0, "", "1 file, 1 request, 0 Secrets, 1 server, 2 policies, 0 problems\n"}, gitrota(t, dir, nil, "validate", "all.yaml"))
 }
 
 func TestValidateReadsAFileOrAFolderAndNothingElse(t *testing.T) {

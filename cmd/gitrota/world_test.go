@@ -157,7 +157,7 @@ func (w *world) opens(database string, login credential.Credential) bool {
 	require.NoError(w.T, err)
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
 	defer cancel()
-	session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433"}, login)
+	session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, login)
 	if err != nil {
 		require.ErrorContains(w.T, err, "18456")
 		return false

@@ -35,23 +35,37 @@ func (r *Request) rotationID() string {
 		Apply      string     `json:"apply"`
 		MaxRetries int        `json:"maxRetries"`
 	}
+	type rollback struct {
+		Database   string `json:"database"`
+		RotationID string `json:"rotationId"`
+		Timeout    string `json:"timeout"`
+		Apply      string `json:"apply"`
+		MaxRetries int    `json:"maxRetries"`
+	}
 	meant := struct {
 		Kind      string `json:"kind"`
 		Namespace string `json:"namespace"`
 		Name      string `json:"name"`
 		Spec      any    `json:"spec"`
-	}{requestVersion + "/" + requestKind, r.Namespace, r.Name, nil}
+	}{requestVersion + "/" + KindRequest, r.Namespace, r.Name, nil}
+	if r.Kind == KindRollback {
+		meant.Kind = gitrotaVersion + "/" + KindRollback
+	}
 
-	if len(r.Problems) > 0 {
+	timeout := ""
+	if r.Spec.Timeout != nil {
+		timeout = r.Spec.Timeout.String()
+	}
+	switch {
+	case len(r.Problems) > 0:
 		meant.Spec = r.Raw["spec"]
-	} else {
-		s := spec{Type: r.Spec.Type, Database: r.Spec.DatabaseRef.Name, Apply: r.Spec.Apply, MaxRetries: r.Spec.MaxRetries}
+	case r.Kind == KindRollback:
+		meant.Spec = rollback{r.Spec.DatabaseRef.Name, r.Spec.RotationID, timeout, r.Spec.Apply, r.Spec.MaxRetries}
+	default:
+		s := spec{Type: r.Spec.Type, Database: r.Spec.DatabaseRef.Name, Timeout: timeout, Apply: r.Spec.Apply, MaxRetries: r.Spec.MaxRetries}
 		if r.Spec.Authentication != nil {
 			ref := r.Spec.Authentication.SecretRef
 			s.SecretRef = &secretRef{ref.APIGroup, ref.Kind, ref.Name}
-		}
-		if r.Spec.Timeout != nil {
-			s.Timeout = r.Spec.Timeout.String()
 		}
 		meant.Spec = s
 	}

@@ -1,4 +1,5 @@
-// Package manifest reads what people write into the repository: rotation requests and the Secrets that they refer to.
+// Package manifest reads what people write into the repository: rotation requests, the Secrets and servers that they
+// refer to, and policies.
 //
 // It is pure: bytes in, documents and problems out, and only [ReadCredential] needs keys. Whatever is wrong becomes a
 // [Problem] with file and line, and never stops the rest from being read. It works on YAML nodes and converts nothing
@@ -10,20 +11,10 @@ package manifest
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-)
-
-// The kinds that are read.
-const (
-	opsGroup       = "ops.kubedb.com"
-	requestVersion = opsGroup + "/v1alpha1"
-	requestKind    = "MSSQLServerOpsRequest"
-	gitrotaGroup   = "gitrota.dev"
-	secretKind     = "Secret"
 )
 
 // Set is what a whole folder says.
@@ -32,6 +23,10 @@ type Set struct {
 	Requests []*Request
 	// Secrets are the v1 Secrets, in the same order. Each has a namespace and a name.
 	Secrets []*Secret
+	// Servers and Policies are in the same order, too. Each has a valid name, a server also a namespace, and may have
+	// problems.
+	Servers  []*Server
+	Policies []*Policy
 	// Problems are those that belong to none of the above.
 	Problems []Problem
 }
@@ -41,6 +36,8 @@ type Set struct {
 type File struct {
 	requests []*Request
 	secrets  []*Secret
+	servers  []*Server
+	policies []*Policy
 	problems []Problem
 }
 
@@ -90,42 +87,64 @@ func Unreadable(path, why string) *File {
 	return f
 }
 
-// Join puts files together and finds what no file knows alone: two documents with the same name.
+// Join puts files together and finds what no file knows alone: documents with the same name, servers with the same
+// Secret.
 func Join(files ...*File) *Set {
 	set := &Set{}
 	for _, f := range files {
-		for _, r := range f.requests {
-			own := *r
-			set.Requests = append(set.Requests, &own)
-		}
-		for _, s := range f.secrets {
-			own := *s
-			set.Secrets = append(set.Secrets, &own)
-		}
+		set.Requests = append(set.Requests, copies(f.requests)...)
+		set.Secrets = append(set.Secrets, copies(f.secrets)...)
+		set.Servers = append(set.Servers, copies(f.servers)...)
+		set.Policies = append(set.Policies, copies(f.policies)...)
 		set.Problems = append(set.Problems, f.problems...)
 	}
-	slices.SortFunc(set.Requests, func(a, b *Request) int {
-		return cmp.Or(strings.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line))
-	})
-	slices.SortFunc(set.Secrets, func(a, b *Secret) int {
-		return cmp.Or(strings.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line))
-	})
+	order(set.Requests)
+	order(set.Secrets)
+	order(set.Servers)
+	order(set.Policies)
+	findSharedSecrets(set.Servers)
 	sortProblems(set.Problems)
-	set.findTwins()
 	return set
 }
 
+// copies keeps apart what a file says, which is the same for ever, and what is wrong with it in one set.
+func copies[T any](documents []*T) []*T {
+	var own []*T
+	for _, d := range documents {
+		c := *d
+		own = append(own, &c)
+	}
+	return own
+}
+
+// order sorts the documents of one kind by path and line, and finds those that share a name.
+func order[T twin](documents []T) {
+	slices.SortFunc(documents, func(a, b T) int {
+		x, y := a.place(), b.place()
+		return cmp.Or(strings.Compare(x.Path, y.Path), cmp.Compare(x.Line, y.Line))
+	})
+	findTwins(documents)
+}
+
 // Secret returns the Secret of that name, nil when the files have none.
-func (s *Set) Secret(namespace, name string) *Secret {
-	for _, secret := range s.Secrets {
-		if secret.Namespace == namespace && secret.Name == name {
-			return secret
+func (s *Set) Secret(namespace, name string) *Secret { return find(s.Secrets, namespace, name) }
+
+// Server returns the SQLServer of that name, nil when the files have none. It may have problems.
+func (s *Set) Server(namespace, name string) *Server { return find(s.Servers, namespace, name) }
+
+func find[T any, P interface {
+	*T
+	place() Problem
+}](documents []P, namespace, name string) P {
+	for _, d := range documents {
+		if p := d.place(); p.Namespace == namespace && p.Name == name {
+			return d
 		}
 	}
 	return nil
 }
 
-// AllProblems returns every problem of the set, those of its requests and Secrets too, by path and line.
+// AllProblems returns every problem of the set, those of its documents too, by path and line.
 func (s *Set) AllProblems() []Problem {
 	all := slices.Clone(s.Problems)
 	for _, r := range s.Requests {
@@ -134,121 +153,16 @@ func (s *Set) AllProblems() []Problem {
 	for _, secret := range s.Secrets {
 		all = append(all, secret.Problems...)
 	}
+	for _, server := range s.Servers {
+		all = append(all, server.Problems...)
+	}
+	for _, policy := range s.Policies {
+		all = append(all, policy.Problems...)
+	}
 	return sortProblems(all)
 }
 
-// Validate returns everything that can be said about files without a cluster and without keys, also that a request
-// refers to a Secret that is among them and cannot be used.
-func Validate(files map[string][]byte) []Problem {
-	set := Parse(files)
-	problems := set.AllProblems()
-	for _, r := range set.Requests {
-		if r.Spec.Authentication == nil {
-			continue
-		}
-		name := r.Spec.Authentication.SecretRef.Name
-		secret := set.Secret(r.Namespace, name)
-		if secret == nil {
-			continue // it may be in the cluster
-		}
-		if flaw := secret.flaw(); flaw != nil {
-			problems = append(problems, Problem{
-				Path: r.Path, Line: r.secretRefLine, Namespace: r.Namespace, Name: r.Name, Reason: ReasonUnusableSecret,
-				Message: fmt.Sprintf("spec.authentication.secretRef refers to the Secret %s/%s at %s, which cannot be used: %s",
-					r.Namespace, name, flaw.Where(), flaw.Message),
-				Hint: flaw.Hint,
-			})
-		}
-	}
-	return sortProblems(problems)
-}
-
-// findTwins gives both of two documents with one name a problem that names the other place.
-func (s *Set) findTwins() {
-	requests := map[string][]*Request{}
-	for _, r := range s.Requests {
-		requests[r.Namespace+"/"+r.Name] = append(requests[r.Namespace+"/"+r.Name], r)
-	}
-	for _, r := range s.Requests {
-		for _, twin := range requests[r.Namespace+"/"+r.Name] {
-			if twin != r {
-				r.Problems = append(slices.Clone(r.Problems), twinProblem(r.place(), requestKind, twin.place()))
-				break
-			}
-		}
-	}
-	secrets := map[string][]*Secret{}
-	for _, secret := range s.Secrets {
-		secrets[secret.Namespace+"/"+secret.Name] = append(secrets[secret.Namespace+"/"+secret.Name], secret)
-	}
-	for _, secret := range s.Secrets {
-		for _, twin := range secrets[secret.Namespace+"/"+secret.Name] {
-			if twin != secret {
-				secret.Problems = append(slices.Clone(secret.Problems), twinProblem(secret.place(), secretKind, twin.place()))
-				break
-			}
-		}
-	}
-}
-
-func twinProblem(own Problem, kind string, other Problem) Problem {
-	own.Reason = ReasonDuplicateName
-	own.Message = fmt.Sprintf("there is another %s named %s/%s at %s", kind, own.Namespace, own.Name, other.Where())
-	own.Hint = "rename or remove one of them"
-	return own
-}
-
-// add sorts one document by its kind.
-func (f *File) add(d document, source []byte) {
-	version, kind := text(d.root, "apiVersion"), text(d.root, "kind")
-	group, _, _ := strings.Cut(version, "/")
-	_, sops := get(d.root, "sops")
-	switch {
-	case version == requestVersion && kind == requestKind:
-		f.addRequest(d)
-	case kind == secretKind && !strings.Contains(version, "/"):
-		f.addSecret(d, source)
-	case !isNull(sops) && (isEncrypted(version) || isEncrypted(kind)):
-		f.problem(d, d.root, ReasonEncryptedMetadata, "SOPS has encrypted the kind of this document, so nobody can tell what it is", encryptHint)
-	case kind == "List" && version == "v1":
-		f.addItems(d, source)
-	case kind == requestKind:
-		f.problem(d, at(d, "apiVersion"), ReasonUnsupportedAPIVersion,
-			fmt.Sprintf("%s is not served in apiVersion %q", kind, version), "use "+requestVersion)
-	case group == opsGroup:
-		hint := "gitrota serves " + requestVersion + " " + requestKind + " only; keep other requests out of its folder"
-		if nearest(kind, []string{requestKind}) != "" {
-			hint = fmt.Sprintf("did you mean %q?", requestKind)
-		}
-		f.problem(d, at(d, "kind"), ReasonUnknownKind, fmt.Sprintf("%s %q is not served by gitrota", version, kind), hint)
-	case group == gitrotaGroup:
-		f.problem(d, at(d, "kind"), ReasonUnknownKind,
-			fmt.Sprintf("there is no kind %q in %s that this version of gitrota reads", kind, version), "check apiVersion and kind")
-	}
-}
-
-// addItems reads a List as if its items were documents.
-func (f *File) addItems(d document, source []byte) {
-	_, items := get(d.root, "items")
-	if items == nil || items.Kind != yaml.SequenceNode {
-		return
-	}
-	for _, item := range items.Content {
-		if item.Kind == yaml.MappingNode && text(item, "kind") != "List" {
-			f.add(document{d.path, item}, source)
-		}
-	}
-}
-
-// at returns the node of a top-level key, or the document.
-func at(d document, key string) *yaml.Node {
-	if k, _ := get(d.root, key); k != nil {
-		return k
-	}
-	return d.root
-}
-
-// problem adds one that belongs to no request and no Secret. Texts that the file's author wrote are cut short.
+// problem adds one that belongs to none of the documents that are kept. Texts that the file's author wrote are cut short.
 func (f *File) problem(d document, at *yaml.Node, reason, message, hint string) {
 	f.problems = append(f.problems, Problem{Path: d.path, Line: at.Line, Reason: reason, Message: cut(message), Hint: hint})
 }

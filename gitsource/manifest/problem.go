@@ -19,13 +19,17 @@ const (
 	ReasonInvalidField          = "InvalidField"          // a value of the wrong type, or out of range
 	ReasonUnsupportedType       = "UnsupportedType"       // spec.type is not RotateAuth
 	ReasonUnsupportedSecretRef  = "UnsupportedSecretRef"  // secretRef points at something else than a Secret
-	ReasonDuplicateName         = "DuplicateName"         // two documents of one kind, namespace and name
+	ReasonDuplicateName         = "DuplicateName"         // two documents of one namespace and name, and of kinds that share their names
 	ReasonPlaintextSecret       = "PlaintextSecret"       // a Secret whose values are readable in Git
 	ReasonEncryptedMetadata     = "EncryptedMetadata"     // a Secret whose kind or name is encrypted too
 	ReasonInvalidSecret         = "InvalidSecret"         // a Secret of another type, or without what a login needs
 	ReasonNotAString            = "NotAString"            // a username or password that YAML reads as a number, a date …
 	ReasonUndecryptable         = "Undecryptable"         // SOPS cannot decrypt it with the keys that there are
 	ReasonUnusableSecret        = "UnusableSecret"        // a request refers to a Secret that has a problem
+	ReasonUnusableServer        = "UnusableServer"        // a request refers to a SQLServer that has a problem
+	ReasonSharedSecret          = "SharedSecret"          // two SQLServers have one auth Secret
+	ReasonUnusablePolicy        = "UnusablePolicy"        // a database is under a RotationPolicy that has a problem
+	ReasonPolicyConflict        = "PolicyConflict"        // two RotationPolicies say different things of one database
 )
 
 // Problem is something wrong in a file. Its texts never hold a value of a Secret.

@@ -1,16 +1,21 @@
 package manifest
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Request is one MSSQLServerOpsRequest.
+// The kinds of requests. They share one space of names in a namespace, for their statuses do.
+const (
+	KindRequest  = "MSSQLServerOpsRequest" // of KubeDB: set another password
+	KindRollback = "RotationRollback"      // of gitrota: go back to the password before
+)
+
+// Request is one MSSQLServerOpsRequest or RotationRollback.
 type Request struct {
+	Kind            string // KindRequest or KindRollback
 	Namespace, Name string
 	Path            string // of its file
 	Line            int    // where it begins
@@ -28,17 +33,18 @@ type Request struct {
 	// Problems say why the request cannot be run. The Spec is then incomplete.
 	Problems []Problem
 
-	secretRefLine int
+	databaseLine, secretRefLine int // of the names that they refer to
 }
 
 // Spec says what to rotate and how. Fields that are not in the file have their default.
 type Spec struct {
-	Type           string // RotateAuth
+	Type           string // RotateAuth; "" for a rollback, which has no type
 	DatabaseRef    DatabaseRef
 	Authentication *Authentication // nil: generate a password
 	Timeout        *time.Duration  // of each step; nil: the agent's default
 	Apply          string          // IfReady or Always
 	MaxRetries     int             // how often a failed step is tried again
+	RotationID     string          // of a rollback: the rotation that it undoes; "": whichever came last
 }
 
 // DatabaseRef names the database, in the request's namespace.
@@ -63,147 +69,55 @@ var otherTypes = []string{
 	"ReconfigureTLS", "StorageMigration",
 }
 
-// The fields that may be there. What the API server adds is tolerated, since people copy from kubectl get -o yaml.
-var (
-	requestFields  = []string{"apiVersion", "kind", "metadata", "spec", "status"}
-	metadataFields = []string{"name", "namespace", "labels", "annotations", "creationTimestamp", "uid", "resourceVersion",
-		"generation", "managedFields", "ownerReferences", "finalizers", "selfLink"}
-	specFields      = []string{"type", "databaseRef", "authentication", "timeout", "apply", "maxRetries"}
-	databaseFields  = []string{"name"}
-	authFields      = []string{"secretRef"}
-	secretRefFields = []string{"apiGroup", "kind", "name"}
-)
+// requestFields may be there. A status comes along when somebody copies a status file.
+var requestFields = []string{"apiVersion", "kind", "metadata", "spec", "status"}
+
+var requestNaming = naming{
+	metadata:  "give metadata.namespace and metadata.name",
+	namespace: "name it: without it, the request would go to whatever namespace somebody has selected",
+	name:      "every request needs a name of its own",
+}
+
+func (r *Request) kind() string { return r.Kind }
 
 // place is a problem without a reason, at the request.
 func (r *Request) place() Problem {
 	return Problem{Path: r.Path, Line: r.Line, Namespace: r.Namespace, Name: r.Name}
 }
 
-// problem notes one at a node.
-func (r *Request) problem(at *yaml.Node, reason, message, hint string) {
-	p := r.place()
-	p.Line, p.Reason, p.Message, p.Hint = at.Line, reason, cut(message), hint
-	r.Problems = append(r.Problems, p)
-}
+// note adds a problem and leaves those alone that a copy shares.
+func (r *Request) note(p Problem) { r.Problems = append(slices.Clone(r.Problems), p) }
 
 // addRequest reads a request. Without a usable name it can have no status, and only its problems are kept.
-func (f *File) addRequest(d document) {
-	r := &Request{Path: d.path, Line: d.root.Line}
-	_, meta := get(d.root, "metadata")
-	r.Namespace, r.Name = text(meta, "namespace"), text(meta, "name")
-	structure(d.root, r.problem)
-	sound := len(r.Problems) == 0
-	named := r.readMetadata(d.root, meta)
-	if sound {
-		r.readSpec(d.root)
-		r.checkFields(d.root, "the request", requestFields)
-	}
-	if !named {
-		for _, p := range r.Problems {
-			p.Namespace, p.Name = "", ""
-			f.problems = append(f.problems, p)
+func (f *File) addRequest(d document, kind string) {
+	r := &Request{Kind: kind, Path: d.path, Line: d.root.Line}
+	in, named := f.read(d, requestNaming, func(in *reader) {
+		in.known(d.root, "the request", requestFields)
+		if kind == KindRollback {
+			r.readRollback(in, d.root)
+		} else {
+			r.readSpec(in, d.root)
 		}
+	})
+	if !named {
 		return
 	}
-	r.Problems = bounded(sortProblems(r.Problems))
-	r.Raw = rawRequest(d.root, meta)
+	r.Namespace, r.Name, r.Problems = in.own.Namespace, in.own.Name, in.problems
+	r.Raw = rawRequest(d.root)
 	r.ID = r.rotationID()
 	f.requests = append(f.requests, r)
 }
 
-// readMetadata checks the metadata and reports whether namespace and name can be used.
-func (r *Request) readMetadata(root, meta *yaml.Node) bool {
-	if isNull(meta) || meta.Kind != yaml.MappingNode {
-		r.problem(root, ReasonMissingField, "metadata is missing", "give metadata.namespace and metadata.name")
-		return false
-	}
-	r.checkFields(meta, "metadata", metadataFields)
-	namespaced := r.checkName(meta, "namespace", "metadata.namespace", isLabel,
-		"name it: without it, the request would go to whatever namespace somebody has selected")
-	named := r.checkName(meta, "name", "metadata.name", isSubdomain, "every request needs a name of its own")
-	for _, field := range []string{"labels", "annotations"} {
-		_, values := get(meta, field)
-		if isNull(values) {
-			continue
-		}
-		if values.Kind != yaml.MappingNode {
-			r.problem(values, ReasonInvalidField, "metadata."+field+" is "+kindName(values)+" and not a mapping", "")
-			continue
-		}
-		for i := 1; i < len(values.Content); i += 2 {
-			if !isString(values.Content[i]) {
-				r.problem(values.Content[i], ReasonInvalidField,
-					fmt.Sprintf("a value in metadata.%s is %s and not a string", field, kindName(values.Content[i])), "put it in quotes")
-			}
-		}
-	}
-	return namespaced && named
-}
-
-// checkName reports whether a field holds a valid Kubernetes name.
-func (r *Request) checkName(in *yaml.Node, field, where string, valid func(string) bool, whenMissing string) bool {
-	name, ok := r.str(in, field, where)
-	if !ok {
-		return false
-	}
-	if name == "" {
-		r.problem(in, ReasonMissingField, where+" is missing", whenMissing)
-		return false
-	}
-	if !valid(name) {
-		_, value := get(in, field)
-		r.problem(value, ReasonInvalidField, fmt.Sprintf("%s %q is not a Kubernetes name", where, cut(name)),
-			"use lower case letters, digits and dashes, beginning and ending with a letter or digit")
-		return false
-	}
-	return true
-}
-
-// str returns a field's text, "" when the field is not there. It is false, and a problem noted, when the field holds
-// anything but a string.
-func (r *Request) str(in *yaml.Node, field, where string) (string, bool) {
-	_, value := get(in, field)
-	if isNull(value) {
-		return "", true
-	}
-	if !isString(value) {
-		hint := ""
-		if value.Kind == yaml.ScalarNode {
-			hint = "put it in quotes"
-		}
-		r.problem(value, ReasonInvalidField, where+" is "+kindName(value)+" and not a string", hint)
-		return "", false
-	}
-	return value.Value, true
-}
-
-// checkFields notes every field that is not known.
-func (r *Request) checkFields(in *yaml.Node, where string, known []string) {
-	if in.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(in.Content); i += 2 {
-		key := in.Content[i]
-		if slices.Contains(known, key.Value) || key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
-			continue
-		}
-		hint := "the fields here are " + strings.Join(known, ", ")
-		if like := nearest(key.Value, known); like != "" {
-			hint = fmt.Sprintf("did you mean %q?", like)
-		}
-		r.problem(key, ReasonUnknownField, fmt.Sprintf("%s has no field %q", where, cut(key.Value)), hint)
-	}
-}
-
 // rawRequest keeps what a status file repeats of a request.
-func rawRequest(root, meta *yaml.Node) map[string]any {
+func rawRequest(root *yaml.Node) map[string]any {
+	_, meta := get(root, "metadata")
 	metadata := map[string]any{}
 	for _, field := range []string{"name", "namespace", "labels", "annotations"} {
 		if _, value := get(meta, field); !isNull(value) {
 			metadata[field] = plain(value)
 		}
 	}
-	raw := map[string]any{"apiVersion": requestVersion, "kind": requestKind, "metadata": metadata}
+	raw := map[string]any{"apiVersion": text(root, "apiVersion"), "kind": text(root, "kind"), "metadata": metadata}
 	if _, spec := get(root, "spec"); !isNull(spec) {
 		raw["spec"] = plain(spec)
 	}

@@ -235,7 +235,7 @@ func TestWrongRequests(t *testing.T) {
 		},
 		"a kind that gitrota does not have is refused": {
 			content: "apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolice\n", nameless: true,
-			want: `rotations/a.yaml:2: UnknownKind: there is no kind "RotationPolice" in gitrota.dev/v1alpha1 that this version of gitrota reads; check apiVersion and kind`,
+			want: `rotations/a.yaml:2: UnknownKind: there is no kind "RotationPolice" in gitrota.dev/v1alpha1 that this version of gitrota reads; did you mean "RotationPolicy"?`,
 		},
 		"a tab is explained": {
 			content: with("  type", "\ttype"), nameless: true,

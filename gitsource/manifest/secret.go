@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -45,9 +46,13 @@ var encrypted = regexp.MustCompile(`^ENC\[AES256_GCM,data:.*,type:([a-z]+)\]$`)
 
 func isEncrypted(value string) bool { return encrypted.MatchString(value) }
 
+func (s *Secret) kind() string { return secretKind }
+
 func (s *Secret) place() Problem {
 	return Problem{Path: s.Path, Line: s.Line, Namespace: s.Namespace, Name: s.Name}
 }
+
+func (s *Secret) note(p Problem) { s.Problems = append(slices.Clone(s.Problems), p) }
 
 func (s *Secret) problemAt(line int, reason, message, hint string) Problem {
 	p := s.place()

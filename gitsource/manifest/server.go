@@ -1,11 +1,21 @@
 package manifest
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The kinds of what a request can rotate.
 const (
 	KindMSSQLServer = "MSSQLServer" // of KubeDB, in the cluster
 	KindServer      = "SQLServer"   // of gitrota, in Git
+)
+
+// What a SQLServer that does not say otherwise has.
+const (
+	defaultContainer   = "mssql"
+	defaultPort        = 1433
+	defaultGracePeriod = 10 * time.Minute
 )
 
 // Server is one SQLServer (gitrota.dev/v1alpha1): a SQL Server that KubeDB does not manage, as what rotates its logins
@@ -17,17 +27,27 @@ type Server struct {
 
 	Spec     ServerSpec
 	Problems []Problem // why it cannot be used; the Spec is then incomplete
+
+	authSecretLine int
 }
+
+func (s *Server) kind() string { return KindServer }
+
+func (s *Server) place() Problem {
+	return Problem{Path: s.Path, Line: s.Line, Namespace: s.Namespace, Name: s.Name}
+}
+
+func (s *Server) note(p Problem) { s.Problems = append(slices.Clone(s.Problems), p) }
 
 // ServerSpec says where the servers are, which login rotates, and how to trust them. Exactly one of Workload, Selector
 // and Endpoints is set. It is plain data, which the keeper of a rotation remembers.
 type ServerSpec struct {
 	Workload  *Workload         `json:"workload,omitempty"`  // its pods run SQL Server
 	Selector  map[string]string `json:"selector,omitempty"`  // labels of pods that run SQL Server
-	Endpoints []string          `json:"endpoints,omitempty"` // host:port of servers outside of the cluster
+	Endpoints []string          `json:"endpoints,omitempty"` // host:port of servers outside of the cluster, in lower case
 
-	Container string `json:"container,omitempty"` // the container in the pods that is SQL Server; default mssql
-	Port      int    `json:"port,omitempty"`      // where SQL Server listens in the pods; default 1433
+	Container string `json:"container,omitempty"` // the container in the pods that is SQL Server; "" with Endpoints only
+	Port      int    `json:"port,omitempty"`      // where SQL Server listens in the pods; 0 with Endpoints only
 
 	// AuthSecret holds the login that rotates; clients read it.
 	AuthSecret SecretKeys `json:"authSecret"`
@@ -70,10 +90,4 @@ type ServerTLS struct {
 type CASecret struct {
 	Name string `json:"name"`
 	Key  string `json:"key"`
-}
-
-// Consumers say which users of an auth Secret are restarted after a rotation: the Deployments, StatefulSets and
-// DaemonSets in its namespace that mount it or take their environment from it.
-type Consumers struct {
-	MaxConcurrent int `json:"maxConcurrent"` // how many at once, 1 or more
 }

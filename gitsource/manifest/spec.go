@@ -2,47 +2,52 @@ package manifest
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"strconv"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
-func (r *Request) readSpec(root *yaml.Node) {
+// The fields of a MSSQLServerOpsRequest that are served.
+var (
+	specFields      = []string{"type", "databaseRef", "authentication", "timeout", "apply", "maxRetries"}
+	databaseFields  = []string{"name"}
+	authFields      = []string{"secretRef"}
+	secretRefFields = []string{"apiGroup", "kind", "name"}
+)
+
+func (r *Request) readSpec(in *reader, root *yaml.Node) {
 	r.Spec = Spec{Apply: ApplyIfReady, MaxRetries: 1}
 	_, spec := get(root, "spec")
 	if isNull(spec) || spec.Kind != yaml.MappingNode {
-		r.problem(root, ReasonMissingField, "spec is missing", "give spec.type and spec.databaseRef.name")
+		in.problem(root, ReasonMissingField, "spec is missing", "give spec.type and spec.databaseRef.name")
 		return
 	}
-	if !r.readType(spec) {
+	if !r.readType(in, spec) {
 		return // the fields of other types are none of ours
 	}
-	r.checkFields(spec, "spec", specFields)
-	r.readDatabaseRef(spec)
-	r.readAuthentication(spec)
-	r.readTimeout(spec)
-	if apply, ok := r.str(spec, "apply", "spec.apply"); ok && apply != "" {
+	in.known(spec, "spec", specFields)
+	r.readDatabaseRef(in, spec, "name the database to rotate")
+	r.readAuthentication(in, spec)
+	r.readManner(in, spec)
+}
+
+// readManner reads how the request is to be carried out, which is the same for all kinds.
+func (r *Request) readManner(in *reader, spec *yaml.Node) {
+	r.Spec.Timeout = in.duration(spec, "timeout", "spec.timeout", false)
+	if apply, ok := in.str(spec, "apply", "spec.apply"); ok && apply != "" {
 		r.Spec.Apply = apply
 		if apply != ApplyIfReady && apply != ApplyAlways {
 			_, value := get(spec, "apply")
-			r.problem(value, ReasonInvalidField, fmt.Sprintf("spec.apply is %q", apply), "use IfReady or Always")
+			in.problem(value, ReasonInvalidField, fmt.Sprintf("spec.apply is %q", apply), "use IfReady or Always")
 		}
 	}
-	if _, value := get(spec, "maxRetries"); !isNull(value) {
-		retries, err := strconv.ParseInt(value.Value, 10, 32)
-		if err != nil || retries < 0 || value.ShortTag() != "!!int" {
-			r.problem(value, ReasonInvalidField, "spec.maxRetries is not a whole number from 0 up", "write it without quotes")
-			return
-		}
-		r.Spec.MaxRetries = int(retries)
-	}
+	r.Spec.MaxRetries = in.number(spec, "maxRetries", "spec.maxRetries", 0, math.MaxInt32, 1)
 }
 
 // readType reports whether the request is one that gitrota performs.
-func (r *Request) readType(spec *yaml.Node) bool {
-	kind, ok := r.str(spec, "type", "spec.type")
+func (r *Request) readType(in *reader, spec *yaml.Node) bool {
+	kind, ok := in.str(spec, "type", "spec.type")
 	if !ok {
 		return false
 	}
@@ -50,76 +55,48 @@ func (r *Request) readType(spec *yaml.Node) bool {
 	_, value := get(spec, "type")
 	switch {
 	case kind == "":
-		r.problem(spec, ReasonMissingField, "spec.type is missing", "write type: RotateAuth")
+		in.problem(spec, ReasonMissingField, "spec.type is missing", "write type: RotateAuth")
 	case kind == TypeRotateAuth:
 		return true
 	case slices.Contains(otherTypes, kind):
-		r.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %s is KubeDB's, and not served by gitrota", kind),
+		in.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %s is KubeDB's, and not served by gitrota", kind),
 			"apply it to the cluster for KubeDB's operator, and keep it out of this folder")
 	default:
-		r.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %q is unknown", kind), "the type that gitrota serves is RotateAuth")
+		in.problem(value, ReasonUnsupportedType, fmt.Sprintf("spec.type %q is unknown", kind), "the type that gitrota serves is RotateAuth")
 	}
 	return false
 }
 
-func (r *Request) readDatabaseRef(spec *yaml.Node) {
+func (r *Request) readDatabaseRef(in *reader, spec *yaml.Node, whenMissing string) {
 	_, ref := get(spec, "databaseRef")
 	if isNull(ref) || ref.Kind != yaml.MappingNode {
-		r.problem(spec, ReasonMissingField, "spec.databaseRef.name is missing", "name the database to rotate")
+		in.problem(spec, ReasonMissingField, "spec.databaseRef.name is missing", whenMissing)
 		return
 	}
-	r.checkFields(ref, "spec.databaseRef", databaseFields)
-	if r.checkName(ref, "name", "spec.databaseRef.name", isSubdomain, "name the database to rotate") {
-		r.Spec.DatabaseRef.Name = text(ref, "name")
-	}
+	in.known(ref, "spec.databaseRef", databaseFields)
+	r.Spec.DatabaseRef.Name = in.name(ref, "name", "spec.databaseRef.name", isSubdomain, whenMissing)
+	r.databaseLine = at(document{root: ref}, "name").Line
 }
 
-func (r *Request) readAuthentication(spec *yaml.Node) {
-	_, auth := get(spec, "authentication")
-	if isNull(auth) {
-		return
-	}
-	if auth.Kind != yaml.MappingNode {
-		r.problem(auth, ReasonInvalidField, "spec.authentication is "+kindName(auth)+" and not a mapping", "")
-		return
-	}
-	r.checkFields(auth, "spec.authentication", authFields)
-	_, ref := get(auth, "secretRef")
-	if isNull(ref) {
-		return
-	}
-	if ref.Kind != yaml.MappingNode {
-		r.problem(ref, ReasonInvalidField, "spec.authentication.secretRef is "+kindName(ref)+" and not a mapping", "")
-		return
-	}
+func (r *Request) readAuthentication(in *reader, spec *yaml.Node) {
+	auth := in.mapping(spec, "authentication", "spec.authentication", authFields)
 	const where = "spec.authentication.secretRef"
-	r.checkFields(ref, where, secretRefFields)
-	r.secretRefLine = ref.Line
-	group, _ := r.str(ref, "apiGroup", where+".apiGroup")
-	kind, _ := r.str(ref, "kind", where+".kind")
+	ref := in.mapping(auth, "secretRef", where, secretRefFields)
+	if ref == nil {
+		return
+	}
+	group, _ := in.str(ref, "apiGroup", where+".apiGroup")
+	kind, _ := in.str(ref, "kind", where+".kind")
 	switch {
 	case group == "virtual-secrets.dev":
-		r.problem(ref, ReasonUnsupportedSecretRef, "virtual secrets (virtual-secrets.dev) are not supported", "use a Secret, encrypted with SOPS")
+		in.problem(ref, ReasonUnsupportedSecretRef, "virtual secrets (virtual-secrets.dev) are not supported", "use a Secret, encrypted with SOPS")
 	case group != "":
-		r.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.apiGroup is %q, and a Secret has none", where, group), "leave it out")
+		in.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.apiGroup is %q, and a Secret has none", where, group), "leave it out")
 	case kind != "" && kind != secretKind:
-		r.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.kind is %q", where, kind), "the only kind is Secret")
+		in.problem(ref, ReasonUnsupportedSecretRef, fmt.Sprintf("%s.kind is %q", where, kind), "the only kind is Secret")
 	}
-	if r.checkName(ref, "name", where+".name", isSubdomain, "name the Secret with the new credential") {
+	if name := in.name(ref, "name", where+".name", isSubdomain, "name the Secret with the new credential"); name != "" {
 		r.secretRefLine = at(document{root: ref}, "name").Line
-		r.Spec.Authentication = &Authentication{SecretRef{Kind: secretKind, Name: text(ref, "name")}}
+		r.Spec.Authentication = &Authentication{SecretRef{Kind: secretKind, Name: name}}
 	}
-}
-
-func (r *Request) readTimeout(spec *yaml.Node) {
-	_, value := get(spec, "timeout")
-	if isNull(value) {
-		return
-	}
-	timeout, err := time.ParseDuration(value.Value)
-	if err != nil || timeout <= 0 || !isString(value) {
-		r.problem(value, ReasonInvalidField, "spec.timeout is not a duration above zero", "write it with its unit, such as 90s, 5m or 1h30m")
-		return
-	}
-	r.Spec.Timeout = &timeout
 }

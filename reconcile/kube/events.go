@@ -15,18 +15,27 @@ import (
 )
 
 // Event implements [reconcile.Cluster]. It only queues; an event that cannot be sent is logged and lost.
-func (c *Cluster) Event(_ context.Context, db reconcile.Database, reason, message string) {
+func (c *Cluster) Event(_ context.Context, target reconcile.Target, reason, message string) {
+	about := involved(target)
 	now := metav1.Now()
 	c.events.send(&corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: db.Namespace, GenerateName: db.Name + "."},
-		InvolvedObject: corev1.ObjectReference{
-			APIVersion: mssqlservers.GroupVersion().String(), Kind: "MSSQLServer",
-			Namespace: db.Namespace, Name: db.Name, UID: types.UID(db.UID),
-		},
-		Reason: truncate(reason, 128), Message: truncate(message, 1024), Type: eventType(reason),
+		ObjectMeta:     metav1.ObjectMeta{Namespace: about.Namespace, GenerateName: about.Name + "."},
+		InvolvedObject: about,
+		Reason:         truncate(reason, 128), Message: truncate(message, 1024), Type: eventType(reason),
 		Source:         corev1.EventSource{Component: "gitrota"},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	})
+}
+
+// involved is the object that an event is about: the MSSQLServer or, since a document is none, its auth Secret.
+func involved(target reconcile.Target) corev1.ObjectReference {
+	if target.KubeDB() {
+		return corev1.ObjectReference{
+			APIVersion: mssqlservers.GroupVersion().String(), Kind: target.Kind,
+			Namespace: target.Namespace, Name: target.Name, UID: types.UID(target.UID),
+		}
+	}
+	return corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: target.Namespace, Name: target.AuthSecret.Name}
 }
 
 // eventType warns of what ended badly only, so that alerts on warnings mean something.
@@ -69,7 +78,7 @@ func (e *events) run() {
 	defer close(e.done)
 	for event := range e.queue {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		if _, err := e.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
+		if _, err := e.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
 			e.log.Warn("an event was lost", "reason", event.Reason, "error", err)
 		}
 		cancel()

@@ -2,17 +2,16 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	policyv1 "k8s.io/api/policy/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/reconcile"
 	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/kube"
@@ -28,67 +27,83 @@ func connect(t *testing.T, config *rest.Config) *kube.Cluster {
 	return c
 }
 
-func data(pairs ...string) map[string]credential.Password {
-	m := map[string]credential.Password{}
-	for i := 0; i < len(pairs); i += 2 {
-		m[pairs[i]] = credential.NewPassword(pairs[i+1])
+// asks is a request about what the document describes or, without one, about a MSSQLServer.
+func asks(namespace, name string, document *manifest.ServerSpec) reconcile.Request {
+	return reconcile.Request{Namespace: namespace, Name: "rotate", Database: name, Server: document}
+}
+
+func target(t *testing.T, c *kube.Cluster, request reconcile.Request) reconcile.Target {
+	t.Helper()
+	found, err := c.Target(t.Context(), request)
+	require.NoError(t, err)
+	return found
+}
+
+func replicas(t *testing.T, c *kube.Cluster, of reconcile.Target) []reconcile.Replica {
+	t.Helper()
+	found, err := c.Replicas(t.Context(), of)
+	require.NoError(t, err)
+	return found
+}
+
+func names(of []reconcile.Replica) []string {
+	var list []string
+	for _, replica := range of {
+		list = append(list, replica.Name)
 	}
-	return m
+	return list
 }
 
-func TestASecretIsWrittenOnlyAsItWasRead(t *testing.T) {
-	cluster := kubetest.Start(t)
-	namespace := cluster.Namespace(t)
-	c := connect(t, cluster.Config)
-
-	_, err := c.Secret(t.Context(), namespace, "auth")
-	require.ErrorIs(t, err, reconcile.ErrNotFound)
-	created, err := c.CreateSecret(t.Context(), reconcile.Secret{Namespace: namespace, Name: "auth", Type: "Opaque", Data: data("password", "one", "other", "kept")})
-	require.NoError(t, err)
-	_, err = c.CreateSecret(t.Context(), reconcile.Secret{Namespace: namespace, Name: "auth", Type: "Opaque", Data: data("password", "two")})
-	require.ErrorIs(t, err, reconcile.ErrConflict, "it exists")
-
-	change := created
-	change.Data = data("password", "two", "other", "kept")
-	updated, err := c.UpdateSecret(t.Context(), change)
-	require.NoError(t, err)
-	require.Equal(t, data("password", "two", "other", "kept"), updated.Data)
-
-	change.Data = data("password", "three")
-	_, err = c.UpdateSecret(t.Context(), change)
-	require.ErrorIs(t, err, reconcile.ErrConflict, "somebody wrote since")
-
-	require.NoError(t, cluster.Client.CoreV1().Secrets(namespace).Delete(t.Context(), "auth", metav1.DeleteOptions{}))
-	_, err = c.UpdateSecret(t.Context(), updated)
-	require.ErrorIs(t, err, reconcile.ErrConflict, "it is gone")
-	_, err = c.CreateSecret(t.Context(), reconcile.Secret{Namespace: namespace, Name: "auth", Type: "Opaque", Data: data("password", "stranger")})
-	require.NoError(t, err)
-	_, err = c.UpdateSecret(t.Context(), updated)
-	require.ErrorIs(t, err, reconcile.ErrConflict, "another Secret has its name")
-
-	now, err := c.Secret(t.Context(), namespace, "auth")
-	require.NoError(t, err)
-	require.Equal(t, data("password", "stranger"), now.Data)
+// auth are the usual keys of the auth Secret of a document.
+func auth(name string) manifest.SecretKeys {
+	return manifest.SecretKeys{Name: name, UsernameKey: "username", PasswordKey: "password"}
 }
 
-func TestAnUpdateKeepsWhatItDoesNotKnow(t *testing.T) {
-	cluster := kubetest.Start(t)
-	namespace := cluster.Namespace(t)
-	c := connect(t, cluster.Config)
-	cluster.CreateMSSQLServer(t, namespace, "db")
-	before, err := cluster.Client.CoreV1().Secrets(namespace).Get(t.Context(), "db-auth", metav1.GetOptions{})
-	require.NoError(t, err)
-	require.NotEmpty(t, before.OwnerReferences)
-
-	secret, err := c.Secret(t.Context(), namespace, "db-auth")
-	require.NoError(t, err)
-	secret.Data["extra"] = credential.NewPassword("x")
-	_, err = c.UpdateSecret(t.Context(), secret)
-	require.NoError(t, err)
-	after, err := cluster.Client.CoreV1().Secrets(namespace).Get(t.Context(), "db-auth", metav1.GetOptions{})
-	require.NoError(t, err)
-	require.Equal(t, before.OwnerReferences, after.OwnerReferences)
-	require.Equal(t, before.Data["password"], after.Data["password"])
+// runSQL makes a StatefulSet or Deployment "sql" whose pods run SQL Server, its auth Secret "sql-auth" and, for the
+// names of its pods, the Service "sql-pods"; and waits until its pods are ready.
+func runSQL(t *testing.T, cluster *kubetest.Cluster, namespace, kind string, replicas int) *manifest.ServerSpec {
+	t.Helper()
+	governed := ""
+	if kind == "StatefulSet" {
+		governed = "serviceName: sql-pods"
+	}
+	cluster.Apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {name: sql-auth, namespace: %[1]s}
+type: kubernetes.io/basic-auth
+stringData: {username: sa, password: Str0ngEnough}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sql-pods, namespace: %[1]s}
+spec: {clusterIP: None, selector: {app: sql}}
+---
+apiVersion: apps/v1
+kind: %[2]s
+metadata: {name: sql, namespace: %[1]s}
+spec:
+  replicas: %[3]d
+  %[4]s
+  selector: {matchLabels: {app: sql}}
+  template:
+    metadata: {labels: {app: sql}}
+    spec:
+      containers:
+        - name: mssql
+          image: mcr.microsoft.com/mssql/server:2022-latest
+          env:
+            - {name: ACCEPT_EULA, value: "Y"}
+            - {name: MSSQL_SA_PASSWORD, valueFrom: {secretKeyRef: {name: sql-auth, key: password}}}
+        - {name: exporter, image: exporter}
+`, namespace, kind, replicas, governed))
+	spec := &manifest.ServerSpec{
+		Workload:   &manifest.Workload{Kind: kind, Name: "sql"},
+		AuthSecret: auth("sql-auth"),
+		TLS:        manifest.ServerTLS{TrustServerCertificate: true},
+	}
+	cluster.Kubectl(t, "-n", namespace, "rollout", "status", kind+"/sql", "--timeout=60s")
+	return spec
 }
 
 func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
@@ -96,19 +111,23 @@ func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
 	namespace := cluster.Namespace(t)
 	c := connect(t, cluster.Config)
 	cluster.CreateMSSQLServer(t, namespace, "db")
-	read := func() reconcile.Database {
-		db, err := c.Database(t.Context(), namespace, "db")
-		require.NoError(t, err)
-		return db
-	}
+	read := func() reconcile.Target { return target(t, c, asks(namespace, "db", nil)) }
+
 	require.False(t, read().Paused)
 	require.NoError(t, c.Pause(t.Context(), read(), "Paused by gitrota, as one asks"))
 	require.NoError(t, c.Pause(t.Context(), read(), "Paused by gitrota, as another asks"))
 	require.Equal(t, "Paused by gitrota, as one asks", read().PauseReason, "who paused first has it")
 
-	paused, err := c.PausedDatabases(t.Context())
+	paused, err := c.PausedTargets(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, paused, read())
+	require.Condition(t, func() bool {
+		for _, one := range paused {
+			if one.UID == read().UID && one.String() == "MSSQLServer "+namespace+"/db" && one.PauseReason == read().PauseReason {
+				return true
+			}
+		}
+		return false
+	})
 
 	require.NoError(t, c.Resume(t.Context(), read(), "Paused by gitrota, as another asks"))
 	require.True(t, read().Paused)
@@ -117,88 +136,62 @@ func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
 	require.NoError(t, c.Resume(t.Context(), read(), "Paused by gitrota, as one asks"), "twice is once")
 	require.Equal(t, "Ready", read().Phase)
 
-	_, err = c.Database(t.Context(), namespace, "nobody")
+	_, err = c.Target(t.Context(), asks(namespace, "nobody", nil))
 	require.ErrorIs(t, err, reconcile.ErrNotFound)
-}
-
-func TestADisruptionBudgetIsAWaitAndNotAFailure(t *testing.T) {
-	cluster := kubetest.Start(t)
-	namespace := cluster.Namespace(t)
-	c := connect(t, cluster.Config)
-	cluster.CreateMSSQLServer(t, namespace, "db")
-	db, err := c.Database(t.Context(), namespace, "db")
-	require.NoError(t, err)
-	pods, err := c.Pods(t.Context(), db)
-	require.NoError(t, err)
-	require.Len(t, pods, 1)
-	require.True(t, pods[0].Ready)
-	require.Contains(t, pods[0].PasswordFrom, "db-auth")
-
-	none := intstr.FromInt32(0)
-	_, err = cluster.Client.PolicyV1().PodDisruptionBudgets(namespace).Create(t.Context(), &policyv1.PodDisruptionBudget{
-		ObjectMeta: metav1.ObjectMeta{Name: "none"},
-		Spec: policyv1.PodDisruptionBudgetSpec{
-			MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/instance": "db"}},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	err = c.Evict(t.Context(), pods[0])
-	require.Equal(t, fault.Wait, fault.As(err).Class)
-	require.Equal(t, kube.ReasonDisruptionBudget, fault.As(err).Reason)
-
-	require.NoError(t, cluster.Client.PolicyV1().PodDisruptionBudgets(namespace).Delete(t.Context(), "none", metav1.DeleteOptions{}))
-	stranger := pods[0]
-	stranger.UID = "00000000-0000-0000-0000-000000000000"
-	require.NoError(t, c.Evict(t.Context(), stranger), "that one is gone already")
-	same, err := c.Pods(t.Context(), db)
-	require.NoError(t, err)
-	require.Equal(t, pods[0].UID, same[0].UID)
-	require.False(t, same[0].Ending)
-
-	require.NoError(t, c.Evict(t.Context(), pods[0]))
-	kubetest.Eventually(t, "another pod has its place", func(ctx context.Context) (bool, error) {
-		now, err := c.Pods(ctx, db)
-		return err == nil && len(now) == 1 && now[0].UID != pods[0].UID && now[0].Ready, err
-	})
-}
-
-func TestMissingRightsAreNamedVerbByVerb(t *testing.T) {
-	cluster := kubetest.Start(t)
-	namespace := cluster.Namespace(t)
-	missing, err := connect(t, cluster.Config).Missing(t.Context(), namespace)
-	require.NoError(t, err)
-	require.Empty(t, missing)
-
-	cluster.Kubectl(t, "-n", namespace, "create", "serviceaccount", "nobody")
-	config, err := clientcmd.BuildConfigFromFlags("", cluster.ServiceAccountKubeconfig(t, namespace, "nobody"))
-	require.NoError(t, err)
-	nobody := connect(t, config)
-	missing, err = nobody.Missing(t.Context(), namespace)
-	require.NoError(t, err)
-	require.Equal(t, []string{
-		"get mssqlservers.kubedb.com", "update mssqlservers.kubedb.com/status", "get secrets", "create secrets", "update secrets",
-		"get pods", "create pods/eviction", "create events",
-	}, missing)
-	_, err = nobody.Secret(t.Context(), namespace, "any")
-	require.Equal(t, reconcile.ReasonPermissions, fault.As(err).Reason)
 }
 
 func TestAnAPIServerThatIsNotThereIsNoAnswer(t *testing.T) {
 	c := connect(t, &rest.Config{Host: "https://127.0.0.1:1"})
-	_, err := c.Database(t.Context(), "demo", "db")
+	_, err := c.Target(t.Context(), asks("demo", "db", nil))
 	require.ErrorIs(t, err, reconcile.ErrAPIUnavailable)
+	_, err = c.Target(t.Context(), asks("demo", "db", &manifest.ServerSpec{Endpoints: []string{"sql.example.com:1433"}}))
+	require.ErrorIs(t, err, reconcile.ErrAPIUnavailable, "nobody can tell whether there is a MSSQLServer of that name")
 	require.ErrorContains(t, c.Ping(t.Context()), "the cluster cannot be reached")
 }
 
-func TestADatabaseWithClientTLSIsReachedByItsOwnCertificate(t *testing.T) {
+func TestANamespaceThatIsBeingDeletedIsARefusal(t *testing.T) {
+	cluster := kubetest.Start(t)
+	c := connect(t, cluster.Config)
+	namespaces := cluster.Client.CoreV1().Namespaces()
+	made, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	namespace := made.Name
+	t.Cleanup(func() {
+		_, err := cluster.Run(context.Background(), nil, "-n", namespace, "patch", "configmap", "stays", "--type=merge", `-p={"metadata":{"finalizers":null}}`)
+		require.NoError(t, err)
+	})
+	cluster.Apply(t, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stays, namespace: %s, finalizers: [gitrota.dev/test]}\n", namespace))
+	require.NoError(t, namespaces.Delete(t.Context(), namespace, metav1.DeleteOptions{}))
+
+	_, err = c.CreateSecret(t.Context(), reconcile.Secret{Namespace: namespace, Name: "keeper", Type: "Opaque"})
+	require.Equal(t, fault.Refuse, fault.As(err).Class, "%v", err)
+	require.Equal(t, kube.ReasonNamespaceTerminating, fault.As(err).Reason)
+	require.ErrorContains(t, err, "creating the Secret "+namespace+"/keeper")
+}
+
+func TestEventsAreAboutWhatPeopleLookAt(t *testing.T) {
 	cluster := kubetest.Start(t)
 	namespace := cluster.Namespace(t)
 	c := connect(t, cluster.Config)
-	cluster.CreateMSSQLServer(t, namespace, "db", kubetest.ClientTLS)
-	db, err := c.Database(t.Context(), namespace, "db")
-	require.NoError(t, err)
-	require.NotNil(t, db.RootCAs)
-	pods, err := c.Pods(t.Context(), db)
-	require.NoError(t, err)
-	require.Equal(t, "db-0.db-pods."+namespace+".svc", pods[0].ServerName)
+	cluster.CreateMSSQLServer(t, namespace, "db")
+	database := target(t, c, asks(namespace, "db", nil))
+	document := target(t, c, asks(namespace, "legacy", &manifest.ServerSpec{Endpoints: []string{"sql.example.com:1433"}, AuthSecret: auth("legacy-auth")}))
+
+	c.Event(t.Context(), database, "Successful", "about the database")
+	c.Event(t.Context(), document, "Failed", "about the Secret")
+	about := map[string]corev1.Event{}
+	kubetest.Eventually(t, "both are written", func(ctx context.Context) (bool, error) {
+		list, err := cluster.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "source=gitrota"})
+		if err != nil {
+			return false, err
+		}
+		for _, event := range list.Items {
+			about[event.Message] = event
+		}
+		return len(about) == 2, nil
+	})
+	require.Equal(t, corev1.ObjectReference{APIVersion: "kubedb.com/v1alpha2", Kind: "MSSQLServer", Namespace: namespace, Name: "db", UID: about["about the database"].InvolvedObject.UID}, about["about the database"].InvolvedObject)
+	require.Equal(t, database.UID, string(about["about the database"].InvolvedObject.UID))
+	require.Equal(t, corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: "legacy-auth"}, about["about the Secret"].InvolvedObject)
+	require.Equal(t, corev1.EventTypeWarning, about["about the Secret"].Type)
 }

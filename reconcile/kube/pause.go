@@ -17,8 +17,8 @@ import (
 const conditionPaused = "Paused"
 
 // Pause implements [reconcile.Cluster].
-func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, reason string) error {
-	return c.updateConditions(ctx, db, "pausing", func(object *unstructured.Unstructured, conditions []any) []any {
+func (c *Cluster) Pause(ctx context.Context, target reconcile.Target, reason string) error {
+	return c.updateConditions(ctx, target, "pausing", func(object *unstructured.Unstructured, conditions []any) []any {
 		if pausedCondition(object) != nil {
 			return nil // ours from an earlier try, or somebody else's: the next gathering tells
 		}
@@ -31,9 +31,9 @@ func (c *Cluster) Pause(ctx context.Context, db reconcile.Database, reason strin
 }
 
 // Resume implements [reconcile.Cluster].
-func (c *Cluster) Resume(ctx context.Context, db reconcile.Database, reason string) error {
-	return c.updateConditions(ctx, db, "resuming", func(object *unstructured.Unstructured, conditions []any) []any {
-		if now := database(object); !now.Paused || now.PauseReason != reason {
+func (c *Cluster) Resume(ctx context.Context, target reconcile.Target, reason string) error {
+	return c.updateConditions(ctx, target, "resuming", func(object *unstructured.Unstructured, conditions []any) []any {
+		if now := mssqlserverTarget(object); !now.Paused || now.PauseReason != reason {
 			return nil
 		}
 		kept := []any{}
@@ -48,10 +48,10 @@ func (c *Cluster) Resume(ctx context.Context, db reconcile.Database, reason stri
 
 // updateConditions changes the conditions in the status; nil from change means that nothing is to do. A conflict with
 // another writer of the status, such as KubeDB's health check, is read and written again.
-func (c *Cluster) updateConditions(ctx context.Context, db reconcile.Database, what string, change func(*unstructured.Unstructured, []any) []any) error {
-	resource := c.dynamic.Resource(mssqlservers).Namespace(db.Namespace)
+func (c *Cluster) updateConditions(ctx context.Context, target reconcile.Target, what string, change func(*unstructured.Unstructured, []any) []any) error {
+	resource := c.dynamic.Resource(mssqlservers).Namespace(target.Namespace)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		object, err := resource.Get(ctx, db.Name, metav1.GetOptions{})
+		object, err := resource.Get(ctx, target.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -65,13 +65,13 @@ func (c *Cluster) updateConditions(ctx context.Context, db reconcile.Database, w
 		if err := unstructured.SetNestedSlice(object.Object, conditions, "status", "conditions"); err != nil {
 			return err
 		}
-		_, err = resource.UpdateStatus(ctx, object, metav1.UpdateOptions{})
+		_, err = resource.UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: FieldManager})
 		return err
 	})
 	if apierrors.IsNotFound(err) && what == "resuming" {
 		return nil // a database that is gone is not paused
 	}
-	return fault(what+" MSSQLServer "+db.Namespace+"/"+db.Name, err)
+	return fault(what+" MSSQLServer "+target.Namespace+"/"+target.Name, err)
 }
 
 func pausedCondition(object *unstructured.Unstructured) map[string]any {

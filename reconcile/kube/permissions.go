@@ -7,27 +7,70 @@ import (
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitrota/gitrota/reconcile"
 )
 
-// needed is all that a rotation does in a database's namespace. The install manifests grant exactly this.
-var needed = []authorizationv1.ResourceAttributes{
-	{Verb: "get", Group: "kubedb.com", Resource: "mssqlservers"},
-	{Verb: "update", Group: "kubedb.com", Resource: "mssqlservers", Subresource: "status"},
-	{Verb: "get", Resource: "secrets"},
-	{Verb: "create", Resource: "secrets"},
-	{Verb: "update", Resource: "secrets"},
-	{Verb: "get", Resource: "pods"},
-	{Verb: "create", Resource: "pods", Subresource: "eviction"},
-	{Verb: "create", Resource: "events"},
+type right = authorizationv1.ResourceAttributes
+
+// The rights that rotations need, by what needs them. The install manifests grant exactly these.
+var (
+	forSecrets = []right{
+		{Verb: "get", Resource: "secrets"},
+		{Verb: "create", Resource: "secrets"},
+		{Verb: "update", Resource: "secrets"},
+		{Verb: "create", Resource: "events"},
+	}
+	forKubeDB = []right{
+		{Verb: "get", Group: "kubedb.com", Resource: "mssqlservers"},
+		{Verb: "update", Group: "kubedb.com", Resource: "mssqlservers", Subresource: "status"},
+	}
+	forWorkload = map[string]right{
+		kindStatefulSet: {Verb: "get", Group: "apps", Resource: "statefulsets"},
+		kindDeployment:  {Verb: "get", Group: "apps", Resource: "deployments"},
+	}
+	forNamedPods  = right{Verb: "get", Resource: "pods"}
+	forListedPods = right{Verb: "list", Resource: "pods"}
+	forEviction   = right{Verb: "create", Resource: "pods", Subresource: "eviction"}
+	forConsumers  = []right{
+		{Verb: "list", Group: "apps", Resource: "deployments"},
+		{Verb: "patch", Group: "apps", Resource: "deployments"},
+		{Verb: "list", Group: "apps", Resource: "statefulsets"},
+		{Verb: "patch", Group: "apps", Resource: "statefulsets"},
+		{Verb: "list", Group: "apps", Resource: "daemonsets"},
+		{Verb: "patch", Group: "apps", Resource: "daemonsets"},
+	}
+)
+
+// needed is what a rotation of the target does in its namespace.
+func needed(target reconcile.Target, consumers bool) []right {
+	var rights []right
+	if target.KubeDB() {
+		rights = append(rights, forKubeDB...)
+	}
+	rights = append(rights, forSecrets...)
+	switch spec := target.Spec; {
+	case target.KubeDB() && !target.Group:
+		rights = append(rights, forNamedPods, forEviction)
+	case target.KubeDB() || len(spec.Selector) > 0:
+		rights = append(rights, forListedPods, forEviction)
+	case spec.Workload != nil:
+		rights = append(rights, forWorkload[spec.Workload.Kind], forListedPods, forEviction)
+	}
+	if consumers {
+		rights = append(rights, forConsumers...)
+	}
+	return rights
 }
 
 // Missing implements [reconcile.Cluster] by asking the API server about each right.
-func (c *Cluster) Missing(ctx context.Context, namespace string) ([]string, error) {
-	missing := make([]string, len(needed))
+func (c *Cluster) Missing(ctx context.Context, target reconcile.Target, consumers bool) ([]string, error) {
+	rights := needed(target, consumers)
+	missing := make([]string, len(rights))
 	group, ctx := errgroup.WithContext(ctx)
-	for i, attributes := range needed {
+	for i, attributes := range rights {
 		group.Go(func() error {
-			attributes.Namespace = namespace
+			attributes.Namespace = target.Namespace
 			review, err := c.typed.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &attributes},
 			}, metav1.CreateOptions{})
@@ -47,7 +90,7 @@ func (c *Cluster) Missing(ctx context.Context, namespace string) ([]string, erro
 }
 
 // describe names a right as kubectl auth can-i takes it.
-func describe(a authorizationv1.ResourceAttributes) string {
+func describe(a right) string {
 	name := a.Verb + " " + a.Resource
 	if a.Group != "" {
 		name += "." + a.Group

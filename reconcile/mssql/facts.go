@@ -7,6 +7,7 @@ import (
 
 // Facts are what a server says of itself and of what the session may do there, instead of anybody assuming it.
 type Facts struct {
+	Server  string // @@SERVERNAME, by which an availability group knows it; empty if the server does not tell
 	Edition string // "Developer Edition (64-bit)"; empty if the server does not tell
 	Version string // "16.0.4175.1"; empty if the server does not tell
 	Engine  int    // SERVERPROPERTY('EngineEdition'): 5 is Azure SQL Database, 8 Managed Instance; 0 if the server does not tell
@@ -45,12 +46,13 @@ func (s *Session) Facts(ctx context.Context, login string) (Facts, error) {
 
 // product is what a server says of itself.
 type product struct {
-	edition, version sql.NullString
-	engine           sql.NullInt64
+	name, edition, version sql.NullString
+	engine                 sql.NullInt64
 }
 
 func (p *product) questions() []question {
 	return []question{
+		{"@@SERVERNAME", &p.name},
 		{"CAST(SERVERPROPERTY('Edition') AS nvarchar(128))", &p.edition},
 		{"CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))", &p.version},
 		{"CAST(SERVERPROPERTY('EngineEdition') AS int)", &p.engine},
@@ -58,7 +60,7 @@ func (p *product) questions() []question {
 }
 
 func (p *product) facts() Facts {
-	return Facts{Edition: p.edition.String, Version: p.version.String, Engine: int(p.engine.Int64)}
+	return Facts{Server: p.name.String, Edition: p.edition.String, Version: p.version.String, Engine: int(p.engine.Int64)}
 }
 
 // askLogin asks about a login of the server, and whether there is one: where the server does not show every login, the

@@ -21,8 +21,8 @@ func TestWhatAServerLacksIsAFactAndNoError(t *testing.T) {
 		facts   mssql.Facts
 		count   int
 	}{
-		{mssqltest.FlavourAzureSQLDatabase, mssql.Facts{Edition: "SQL Azure", Version: "12.0.2000.8", Engine: 5, Policy: true}, -1},
-		{mssqltest.FlavourForeign, mssql.Facts{Resets: true}, 1},
+		{mssqltest.FlavourAzureSQLDatabase, mssql.Facts{Server: "mssqltest", Edition: "SQL Azure", Version: "12.0.2000.8", Engine: 5, Policy: true}, -1},
+		{mssqltest.FlavourForeign, mssql.Facts{Server: "mssqltest", Resets: true}, 1},
 	} {
 		t.Run(string(tc.flavour), func(t *testing.T) {
 			server := mssqltest.StandIn(t, flavour(tc.flavour))

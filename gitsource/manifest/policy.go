@@ -1,0 +1,137 @@
+package manifest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gitrota/gitrota/policies/selection"
+)
+
+// KindPolicy is the kind of policies, of gitrota, in Git.
+const KindPolicy = "RotationPolicy"
+
+// Policy is one RotationPolicy (gitrota.dev/v1alpha1): what goes for all rotations of some databases. A policy is about
+// databases of all namespaces, whatever its own namespace is.
+type Policy struct {
+	Namespace, Name string // the namespace may be ""
+	Path            string // of its file
+	Line            int    // where it begins
+
+	Databases []Databases // which it is about; nil: a problem leaves it open
+	Consumers *Consumers  // to restart after a rotation; nil: none
+	Problems  []Problem   // why it cannot be used; the rest is then incomplete
+}
+
+// Databases are some of the databases that a policy is about.
+type Databases struct {
+	selection.Pattern
+	Line int // where they are written
+}
+
+// Consumers say which users of an auth Secret are restarted after a rotation: the Deployments, StatefulSets and
+// DaemonSets in its namespace that mount it or take their environment from it.
+type Consumers struct {
+	MaxConcurrent int `json:"maxConcurrent"` // how many at once, 1 or more
+}
+
+func (p *Policy) kind() string { return KindPolicy }
+
+func (p *Policy) place() Problem {
+	return Problem{Path: p.Path, Line: p.Line, Namespace: p.Namespace, Name: p.Name}
+}
+
+func (p *Policy) note(problem Problem) { p.Problems = append(slices.Clone(p.Problems), problem) }
+
+var (
+	policyFields    = []string{"databases", "consumers"}
+	databasesFields = []string{"namespace", "name", "kind"}
+	consumersFields = []string{"restart", "maxConcurrent"}
+)
+
+var policyNaming = naming{metadata: "give metadata.name", name: "every policy needs a name of its own"}
+
+// addPolicy reads a RotationPolicy. Of one without a usable name only the problems are kept.
+func (f *File) addPolicy(d document) {
+	p := &Policy{Path: d.path, Line: d.root.Line}
+	in, named := f.read(d, policyNaming, func(in *reader) {
+		in.known(d.root, "the policy", documentFields)
+		p.readSpec(in, d.root)
+	})
+	if named {
+		p.Namespace, p.Name, p.Problems = in.own.Namespace, in.own.Name, in.problems
+		f.policies = append(f.policies, p)
+	}
+}
+
+func (p *Policy) readSpec(in *reader, root *yaml.Node) {
+	spec := in.mapping(root, "spec", "spec", policyFields)
+	if spec == nil {
+		if len(given(root, "spec")) > 0 {
+			return // it is no mapping, as was said
+		}
+		in.problem(root, ReasonMissingField, "spec is missing", "say in spec.consumers what the policy wants")
+		return
+	}
+	if len(given(spec, "databases")) == 0 {
+		p.Databases = []Databases{{selection.Pattern{Namespace: "*", Name: "*"}, p.Line}}
+	}
+	before := len(in.problems)
+	for i, item := range in.list(spec, "databases", "spec.databases") {
+		p.Databases = append(p.Databases, readDatabases(in, item, fmt.Sprintf("spec.databases[%d]", i)))
+	}
+	if len(in.problems) > before {
+		p.Databases = nil
+	}
+	p.readConsumers(in, spec)
+}
+
+// readDatabases reads one item of spec.databases.
+func readDatabases(in *reader, item *yaml.Node, where string) Databases {
+	if item.Kind != yaml.MappingNode {
+		in.problem(item, ReasonInvalidField, where+" is "+kindName(item)+" and not a mapping", "write {namespace: shop, name: orders}")
+		return Databases{}
+	}
+	in.known(item, where, databasesFields)
+	glob := func(field string) string {
+		text, ok := in.str(item, field, where+"."+field)
+		if ok && text != "" && !selection.IsGlob(text) {
+			_, value := get(item, field)
+			in.problem(value, ReasonInvalidField, fmt.Sprintf("%s.%s %q cannot match a Kubernetes name", where, field, cut(text)),
+				"use lower case letters, digits, dashes and dots, and * for any characters")
+		}
+		if text == "" {
+			return "*"
+		}
+		return text
+	}
+	d := Databases{selection.Pattern{Namespace: glob("namespace"), Name: glob("name")}, item.Line}
+	d.Kind, _ = in.str(item, "kind", where+".kind")
+	if d.Kind != "" && d.Kind != KindMSSQLServer && d.Kind != KindServer {
+		_, value := get(item, "kind")
+		in.problem(value, ReasonInvalidField, fmt.Sprintf("%s.kind is %q", where, cut(d.Kind)), "use MSSQLServer or SQLServer, or leave it out for both")
+	}
+	return d
+}
+
+func (p *Policy) readConsumers(in *reader, spec *yaml.Node) {
+	const where = "spec.consumers"
+	if len(given(spec, "consumers")) == 0 {
+		in.problem(spec, ReasonMissingField, where+" is missing, and so the policy says nothing", "write consumers: {restart: true}")
+		return
+	}
+	consumers := in.mapping(spec, "consumers", where, consumersFields)
+	if consumers == nil {
+		return
+	}
+	restart, given := in.boolean(consumers, "restart", where+".restart")
+	if !given {
+		in.problem(consumers, ReasonMissingField, where+".restart is missing", "write true or false")
+	}
+	concurrent := in.number(consumers, "maxConcurrent", where+".maxConcurrent", 1, math.MaxInt32, 1)
+	if restart {
+		p.Consumers = &Consumers{MaxConcurrent: concurrent}
+	}
+}

@@ -1,0 +1,113 @@
+// Package selection decides which of several rules counts for a database, when each rule says for itself which
+// databases it is about.
+//
+// The most specific rule wins. A rule that names the namespace wins over one with a glob for it, then one that names the
+// database; of globs, the one with more text before its first * wins, and again the namespace is compared before the
+// name; last, a rule that names the kind wins over one that does not. Two rules that are equally specific and say
+// different things are a [Conflict]: which of them was written last, or comes first in the alphabet, is no reason that
+// anybody would guess.
+package selection
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Database is what rules are about. Kind is MSSQLServer or SQLServer.
+type Database struct{ Kind, Namespace, Name string }
+
+// Pattern stands for databases. Namespace and Name are globs, in which * stands for any characters; see [IsGlob]. An
+// empty Kind stands for all kinds.
+type Pattern struct{ Kind, Namespace, Name string }
+
+// Rule says one thing about the databases that its pattern matches.
+type Rule[T comparable] struct {
+	Pattern Pattern
+	Says    T
+	Where   string // it is written, for people: path:line
+}
+
+// Conflict is two equally specific rules that say different things about a database.
+type Conflict struct {
+	Database Database
+	Where    [2]string
+}
+
+// Error names both places.
+func (c *Conflict) Error() string {
+	return fmt.Sprintf("%s and %s say different things about %s %s/%s, and neither is more specific",
+		c.Where[0], c.Where[1], c.Database.Kind, c.Database.Namespace, c.Database.Name)
+}
+
+var glob = regexp.MustCompile(`^[-.a-z0-9*]+$`)
+
+// IsGlob reports whether a text can match a Kubernetes name. One that cannot matches nothing.
+func IsGlob(text string) bool { return glob.MatchString(text) }
+
+// Choose returns the rule that counts for a database, nil when none is about it. The order of the rules does not
+// matter but among equally specific ones that say the same, of which it returns the first.
+func Choose[T comparable](rules []Rule[T], database Database) (*Rule[T], *Conflict) {
+	var best *Rule[T]
+	var conflict *Conflict
+	for i := range rules {
+		rule := &rules[i]
+		if !rule.Pattern.Matches(database) {
+			continue
+		}
+		order := 1
+		if best != nil {
+			order = rule.Pattern.compare(best.Pattern)
+		}
+		switch {
+		case order > 0:
+			best, conflict = rule, nil
+		case order == 0 && rule.Says != best.Says && conflict == nil:
+			conflict = &Conflict{database, [2]string{best.Where, rule.Where}}
+		}
+	}
+	if conflict != nil {
+		return nil, conflict
+	}
+	return best, nil
+}
+
+// Matches reports whether the pattern stands for a database.
+func (p Pattern) Matches(database Database) bool {
+	return (p.Kind == "" || p.Kind == database.Kind) && matches(p.Namespace, database.Namespace) && matches(p.Name, database.Name)
+}
+
+func matches(pattern, name string) bool {
+	if !IsGlob(pattern) {
+		return false
+	}
+	matched, err := path.Match(pattern, name)
+	return err == nil && matched
+}
+
+// compare is above zero when p is more specific than q. Both match the same database.
+func (p Pattern) compare(q Pattern) int {
+	return cmp.Or(
+		cmp.Compare(exact(p.Namespace), exact(q.Namespace)),
+		cmp.Compare(exact(p.Name), exact(q.Name)),
+		cmp.Compare(prefix(p.Namespace), prefix(q.Namespace)),
+		cmp.Compare(prefix(p.Name), prefix(q.Name)),
+		cmp.Compare(min(len(p.Kind), 1), min(len(q.Kind), 1)),
+	)
+}
+
+// exact is 1 for a name and 0 for a glob.
+func exact(pattern string) int {
+	if strings.Contains(pattern, "*") {
+		return 0
+	}
+	return 1
+}
+
+// prefix is the length of what stands before the first *.
+func prefix(pattern string) int {
+	before, _, _ := strings.Cut(pattern, "*")
+	return len(before)
+}
