@@ -78,7 +78,7 @@ func (g *Group) Join(s *Server) error {
 	return nil
 }
 
-// Leave removes a server. Its copies of the databases stay and are closed.
+// Leave removes a server. It keeps its copies of the databases, which are its own from then on.
 func (g *Group) Leave(s *Server) {
 	g.mu.Lock()
 	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.server == s })
