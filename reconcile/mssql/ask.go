@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/microsoft/go-mssqldb"
+
+	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
 // A question is an expression that has one value, and where that goes. A subquery without a row is NULL.
@@ -51,12 +53,16 @@ func (s *Session) askWhatItKnows(ctx context.Context, args []any, questions ...q
 }
 
 // isRefusal reports whether err is the server's own answer that it does not know or permit what it was asked, whatever
-// the number: servers that only resemble SQL Server have numbers of their own. Severities 11 to 16 are for what the
-// client can put right; 13 is a deadlock, and from 17 on the server itself is in trouble ("Database Engine error
-// severities", SQL Server documentation): that passes, and says nothing about what the server can do.
+// the number: servers that only resemble SQL Server have numbers of their own. A state that passes is none, for it says
+// nothing about what the server can do. Those are the ones that the rules know, deadlocks, which have severity 13, and
+// what is above 16, where the server itself is in trouble ("Database Engine error severities", SQL Server documentation).
 func isRefusal(err error) bool {
 	var server mssql.Error
-	return asServerError(err, &server) && server.Class <= 16 && server.Class != 13
+	if !asServerError(err, &server) || server.Class > 16 || server.Class == 13 {
+		return false
+	}
+	known := rules[number(server)]
+	return known.class == fault.Refuse || known.class == fault.Stop || known == rule{}
 }
 
 func ignoreRefusal(err error) error {

@@ -15,7 +15,7 @@ import (
 // shop is a contained database with the users that are given, all with the password "Old-Password-1".
 func shop(t *testing.T, users ...string) (mssql.Endpoint, *mssqltest.Instance) {
 	t.Helper()
-	server := mssqltest.Target(t)
+	server := mssqltest.StandIn(t)
 	require.NoError(t, server.StandIn().AddContainedDatabase("shop"))
 	owner := server.Open(t, server.Admin, "database=shop")
 	for _, name := range users {

@@ -100,21 +100,13 @@ func unreachable(ctx context.Context, endpoint Endpoint, text string, class faul
 	}
 }
 
-// byNumber classifies what there is a rule for. A server may send several errors for one cause, and ends every login
-// that fails with 18456: any other number says more.
+// byNumber classifies what there is a rule for.
 func byNumber(endpoint Endpoint, login string, err error) error {
 	var server mssql.Error
 	if !asServerError(err, &server) {
 		return nil
 	}
-	number := server.Number
-	for _, e := range server.All {
-		if _, known := rules[e.Number]; known && e.Number != 18456 {
-			number = e.Number
-			break
-		}
-	}
-	known, ok := rules[number]
+	known, ok := rules[number(server)]
 	if !ok {
 		return nil
 	}
@@ -124,6 +116,17 @@ func byNumber(endpoint Endpoint, login string, err error) error {
 	}
 	// The server's own text is left out: it can quote the statement.
 	return &fault.Error{Class: known.class, Reason: known.reason, Message: endpoint.Name + " " + what, Hint: known.hint}
+}
+
+// number is the one that says most. A server may send several errors for one cause, and ends every login that fails
+// with 18456.
+func number(server mssql.Error) int32 {
+	for _, e := range server.All {
+		if _, known := rules[e.Number]; known && e.Number != 18456 {
+			return e.Number
+		}
+	}
+	return server.Number
 }
 
 func missingLogin(endpoint Endpoint, login string) error {

@@ -22,7 +22,7 @@ type verdict struct {
 }
 
 func TestALoginIsTriedOnceAndEachRefusalHasItsClass(t *testing.T) {
-	server := mssqltest.Target(t)
+	server := mssqltest.StandIn(t)
 	for i, want := range []verdict{
 		{18456, fault.Stop, mssql.ReasonRefusedLogin},
 		{18452, fault.Stop, mssql.ReasonRefusedLogin},
@@ -60,7 +60,7 @@ func TestALoginIsTriedOnceAndEachRefusalHasItsClass(t *testing.T) {
 }
 
 func TestEachRefusalOfAStatementHasItsClass(t *testing.T) {
-	server := mssqltest.Target(t)
+	server := mssqltest.StandIn(t)
 	session := open(t, endpoint(server), server.Admin)
 	for _, want := range []verdict{
 		{15113, fault.Stop, mssql.ReasonLocked},
@@ -96,7 +96,7 @@ func TestEachRefusalOfAStatementHasItsClass(t *testing.T) {
 
 func TestAPasswordThatHasExpiredIsChangedWhileLoggingIn(t *testing.T) {
 	var passed atomic.Int64
-	server := mssqltest.Target(t, func(o *mssqltest.Options) {
+	server := mssqltest.StandIn(t, func(o *mssqltest.Options) {
 		o.MaxPasswordAge = time.Hour
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
 	})
@@ -120,7 +120,7 @@ func TestAPasswordThatHasExpiredIsChangedWhileLoggingIn(t *testing.T) {
 }
 
 func TestACertificateThatIsPinnedIsTheOnlyOne(t *testing.T) {
-	server, stranger := mssqltest.Target(t), mssqltest.Target(t)
+	server, stranger := mssqltest.StandIn(t), mssqltest.StandIn(t)
 	pinned := endpoint(server)
 	pinned.TLS = mssql.TLS{Pinned: server.StandIn().CertificateDER(), ServerName: "another.name"}
 	open(t, pinned, server.Admin)

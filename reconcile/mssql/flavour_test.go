@@ -25,7 +25,7 @@ func TestWhatAServerLacksIsAFactAndNoError(t *testing.T) {
 		{mssqltest.FlavourForeign, mssql.Facts{Server: "mssqltest", Resets: true}, 1},
 	} {
 		t.Run(string(tc.flavour), func(t *testing.T) {
-			server := mssqltest.Target(t, flavour(tc.flavour))
+			server := mssqltest.StandIn(t, flavour(tc.flavour))
 			login := server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 			open(t, endpoint(server), login)
 			session := open(t, endpoint(server), server.Admin)
@@ -51,7 +51,7 @@ func TestWhatAServerLacksIsAFactAndNoError(t *testing.T) {
 }
 
 func TestALoginOfAzureSQLDatabaseChangesItself(t *testing.T) {
-	server := mssqltest.Target(t, flavour(mssqltest.FlavourAzureSQLDatabase))
+	server := mssqltest.StandIn(t, flavour(mssqltest.FlavourAzureSQLDatabase))
 	login := server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 	session := open(t, endpoint(server), login)
 	facts, err := session.Facts(t.Context(), "orders")
@@ -61,7 +61,7 @@ func TestALoginOfAzureSQLDatabaseChangesItself(t *testing.T) {
 }
 
 func TestAServerWithoutOldPasswordSaysSo(t *testing.T) {
-	server := mssqltest.Target(t, flavour(mssqltest.FlavourForeign))
+	server := mssqltest.StandIn(t, flavour(mssqltest.FlavourForeign))
 	server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 	err := open(t, endpoint(server), server.Admin).SetPassword(t.Context(), "orders", password("New-Password-2"), password("Old-Password-1"))
 	require.Equal(t, mssql.ReasonServer, fault.As(err).Reason)

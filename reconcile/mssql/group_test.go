@@ -25,7 +25,7 @@ func TestAServerWithoutAGroupIsInNone(t *testing.T) {
 
 func TestThePrimarySaysHowTheGroupIs(t *testing.T) {
 	ag := mssqltest.NewGroup("ag", false, "stock", "orders")
-	first, second, third := mssqltest.Target(t, member("db-0", ag)), mssqltest.Target(t, member("db-1", ag)), mssqltest.Target(t, member("db-2", ag))
+	first, second, third := mssqltest.StandIn(t, member("db-0", ag)), mssqltest.StandIn(t, member("db-1", ag)), mssqltest.StandIn(t, member("db-2", ag))
 	ag.SetHealthy(second.StandIn(), false)
 	require.NoError(t, third.StandIn().Close())
 
@@ -45,7 +45,7 @@ func TestThePrimarySaysHowTheGroupIs(t *testing.T) {
 }
 
 func TestOfSeveralGroupsTheContainedOneCounts(t *testing.T) {
-	server := mssqltest.Target(t)
+	server := mssqltest.StandIn(t)
 	for _, group := range []*mssqltest.Group{
 		mssqltest.NewGroup("b", true, "b1"), mssqltest.NewGroup("a", false, "a1"), mssqltest.NewGroup("c", true),
 	} {
@@ -59,7 +59,7 @@ func TestOfSeveralGroupsTheContainedOneCounts(t *testing.T) {
 }
 
 func TestAContainedGroupWithoutDatabasesOfPeopleHasNoneToBeginIn(t *testing.T) {
-	server := mssqltest.Target(t, member("db-0", mssqltest.NewGroup("c", true)))
+	server := mssqltest.StandIn(t, member("db-0", mssqltest.NewGroup("c", true)))
 	group, err := open(t, endpoint(server), server.Admin).Group(t.Context())
 	require.NoError(t, err)
 	require.True(t, group.Contained)
@@ -67,7 +67,7 @@ func TestAContainedGroupWithoutDatabasesOfPeopleHasNoneToBeginIn(t *testing.T) {
 }
 
 func TestAServerOlderThanContainedGroupsAnswersToo(t *testing.T) {
-	server := mssqltest.Target(t, member("db-0", mssqltest.NewGroup("ag", false, "orders")), func(o *mssqltest.Options) { o.Version = "15.0.4385.2" })
+	server := mssqltest.StandIn(t, member("db-0", mssqltest.NewGroup("ag", false, "orders")), func(o *mssqltest.Options) { o.Version = "15.0.4385.2" })
 	group, err := open(t, endpoint(server), server.Admin).Group(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "ag", group.Name)
@@ -75,7 +75,7 @@ func TestAServerOlderThanContainedGroupsAnswersToo(t *testing.T) {
 }
 
 func TestASessionThatMayNotSeeGroupsSeesNone(t *testing.T) {
-	server := mssqltest.Target(t, member("db-0", mssqltest.NewGroup("ag", false, "orders")))
+	server := mssqltest.StandIn(t, member("db-0", mssqltest.NewGroup("ag", false, "orders")))
 	login := server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 	group, err := open(t, endpoint(server), login).Group(t.Context())
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestASessionThatMayNotSeeGroupsSeesNone(t *testing.T) {
 
 func TestTheLoginsOfAContainedGroupAreChangedThroughOneOfItsDatabases(t *testing.T) {
 	ag := mssqltest.NewGroup("cag", true, "orders")
-	first, second := mssqltest.Target(t, member("db-0", ag)), mssqltest.Target(t, member("db-1", ag))
+	first, second := mssqltest.StandIn(t, member("db-0", ag)), mssqltest.StandIn(t, member("db-1", ag))
 	old, next := first.Admin.Password, password("Group-Password-2")
 	inGroup := endpoint(first)
 	inGroup.Database = "orders"

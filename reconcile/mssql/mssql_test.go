@@ -120,7 +120,7 @@ func TestWhatAServerRefusesIsClassified(t *testing.T) {
 }
 
 func TestASilentServerHoldsNobodyLongerThanTheContext(t *testing.T) {
-	server := mssqltest.Target(t)
+	server := mssqltest.StandIn(t)
 	session, err := mssql.Open(t.Context(), endpoint(server), server.Admin)
 	require.NoError(t, err)
 	defer session.Close()
@@ -154,7 +154,7 @@ func TestASilentServerHoldsNobodyLongerThanTheContext(t *testing.T) {
 
 func TestALostConnectionIsNotMistakenForARefusal(t *testing.T) {
 	for _, drop := range []mssqltest.Drop{mssqltest.DropBefore, mssqltest.DropAfter} {
-		server := mssqltest.Target(t)
+		server := mssqltest.StandIn(t)
 		server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
 		asker, err := mssql.Open(t.Context(), endpoint(server), server.Admin)
 		require.NoError(t, err)
@@ -174,7 +174,7 @@ func TestALostConnectionIsNotMistakenForARefusal(t *testing.T) {
 }
 
 func TestACertificateOfAStrangerIsRefusedBeforeThePasswordIsSent(t *testing.T) {
-	server, stranger := mssqltest.Target(t), mssqltest.Target(t)
+	server, stranger := mssqltest.StandIn(t), mssqltest.StandIn(t)
 	wrong := endpoint(server)
 	wrong.TLS.RootCAs = endpoint(stranger).TLS.RootCAs
 	_, err := mssql.Open(t.Context(), wrong, server.Admin)

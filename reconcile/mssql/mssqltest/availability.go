@@ -43,17 +43,22 @@ func NewGroup(name string, contained bool, databases ...string) *Group {
 	return &Group{name: name, id: newGUID(), contained: contained, databases: slices.Clone(databases)}
 }
 
-// Join makes a server a member, with its databases. The first one becomes primary. A server that comes back under the
-// same name takes its place again. A secondary is not synchronized until its Options.SyncDelay is over.
+// Join makes a server a member, and gives it the databases. The first one becomes primary. A server that comes back
+// under its name, Options.ServerName, takes its place again. A secondary is not synchronized until its Options.SyncDelay
+// is over.
 func (g *Group) Join(s *Server) error {
 	if err := s.addDatabases(g.allDatabases()...); err != nil {
 		return fmt.Errorf("joining availability group %s: %w", g.name, err)
 	}
 	g.mu.Lock()
+	at := slices.IndexFunc(g.members, func(m *member) bool { return strings.EqualFold(m.name, s.options.ServerName) })
+	if at >= 0 && g.members[at].server != s && g.members[at].connected() {
+		g.mu.Unlock()
+		return fmt.Errorf("availability group %s has a running member %s already", g.name, s.options.ServerName)
+	}
 	if g.contained && g.master == nil {
 		g.master = g.newMaster(s)
 	}
-	at := slices.IndexFunc(g.members, func(m *member) bool { return strings.EqualFold(m.name, s.options.ServerName) })
 	if at < 0 {
 		at = len(g.members)
 		g.members = append(g.members, &member{name: s.options.ServerName, id: newGUID()})
@@ -73,7 +78,7 @@ func (g *Group) Join(s *Server) error {
 	return nil
 }
 
-// Leave removes a server. Its copies of the databases stay and are closed.
+// Leave removes a server. It keeps its copies of the databases, which are its own from then on.
 func (g *Group) Leave(s *Server) {
 	g.mu.Lock()
 	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.server == s })

@@ -72,6 +72,7 @@ func TestThePrimaryKnowsTheStateOfAllMembersAndASecondaryItsOwn(t *testing.T) {
 	require.NoError(t, group.Failover(first))
 	require.Equal(t, []string{"db-1 SECONDARY CONNECTED HEALTHY"}, states(t, second))
 
+	require.ErrorContains(t, group.Join(start(t, mssqltest.Options{ServerName: "db-0"})), "db-0 already")
 	group.Leave(second)
 	require.Equal(t, []string{"db-0 PRIMARY CONNECTED HEALTHY"}, states(t, first))
 	require.Empty(t, states(t, second))

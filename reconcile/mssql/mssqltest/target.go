@@ -48,6 +48,13 @@ func Target(t testing.TB, options ...func(*Options)) *Instance {
 	if dsn := os.Getenv(TargetEnv); dsn != "" {
 		return realServer(t, dsn)
 	}
+	return StandIn(t, options...)
+}
+
+// StandIn gives a test a stand-in of its own, which ends with the test, wherever the environment points: for what can
+// be asked of a stand-in alone, as faults, flavours and availability groups.
+func StandIn(t testing.TB, options ...func(*Options)) *Instance {
+	t.Helper()
 	password := credential.NewPassword("Sa-" + rand.Text())
 	o := Options{SAPassword: password}
 	for _, change := range options {
