@@ -231,8 +231,8 @@ func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 	})
 }
 
-// ReleasePaused finds the databases that an earlier run left paused and for which no request runs, finishes what it
-// began and resumes them. It is called once, after the first Poll and Advance.
+// ReleasePaused finds the databases that an earlier run left paused or half rotated and for which no request runs,
+// finishes what it began and resumes them. It is called once, after the first Poll and Advance.
 func (c *Controller) ReleasePaused(ctx context.Context) error {
 	paused, err := c.Engine.Cluster.PausedTargets(ctx)
 	if err != nil {
@@ -241,13 +241,27 @@ func (c *Controller) ReleasePaused(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, target := range paused {
-		c.occupy(target.Namespace+"/"+target.Name, func() {
-			if err := c.Engine.Release(ctx, target, c.report); err != nil {
-				c.Log.Error("a paused database could not be resumed", "database", target.Namespace+"/"+target.Name, "error", err)
+		c.occupy(target.Namespace+"/"+target.Name, func() { c.release(ctx, target) })
+	}
+	// Nothing marks a server that KubeDB does not know. Its keeper tells whether something was cut off.
+	for _, server := range c.set.Servers {
+		if len(server.Problems) > 0 {
+			continue
+		}
+		request := Request{Namespace: server.Namespace, Database: server.Name, Server: &server.Spec}
+		c.occupy(request.DatabaseKey(), func() {
+			if target, err := c.Engine.Cluster.Target(ctx, request); err == nil {
+				c.release(ctx, target)
 			}
 		})
 	}
 	return nil
+}
+
+func (c *Controller) release(ctx context.Context, target Target) {
+	if err := c.Engine.Release(ctx, target, c.report); err != nil && ctx.Err() == nil {
+		c.Log.Error("a rotation that was cut off could not be brought to its end", "database", target.String(), "error", err)
+	}
 }
 
 // occupy does something in the background with a database for which no request runs, and keeps requests away from it

@@ -50,7 +50,7 @@ type replica struct {
 	next answer
 	// retired: whether the login that was switched away from has its retired password.
 	retired answer
-	// expired: the live password is right, but has to be changed before anything else.
+	// expired: the live password is right, but has to be changed before anything else can be done with it.
 	expired bool
 	// verified: since the promotion, a fresh login with the new credential succeeded, and the previous one is refused.
 	verified bool
@@ -182,12 +182,12 @@ func complete(w world) step {
 		if s, ok := pause(w); ok {
 			return s
 		}
-		if w.target.Group && !w.healthy() {
+		if w.grouped() && !w.healthy() {
 			return step{kind: stepAwaitGroup}
 		}
 		return step{kind: stepEvict, target: r.Name}
 	}
-	if len(w.keeper.Restart) > 0 && w.target.Group && !w.healthy() {
+	if len(w.keeper.Restart) > 0 && w.grouped() && !w.healthy() {
 		return step{kind: stepAwaitGroup}
 	}
 	for _, r := range w.replicas {

@@ -102,11 +102,11 @@ func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
 	return nil
 }
 
-// Release brings a database that this engine, in an earlier life, has paused, and for which no request runs, back to
-// its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. Other databases
-// it leaves alone.
+// Release brings a database that this engine has worked on in an earlier life, and for which no request runs, back to
+// its users: a rotation that was cut off goes on to its end and is reported, and a pause is removed. A database of
+// KubeDB's that the engine has not paused it leaves alone.
 func (e *Engine) Release(ctx context.Context, target Target, report func(Status)) error {
-	if !e.hasPaused(target) {
+	if target.KubeDB() && !e.hasPaused(target) {
 		return nil
 	}
 	keeper, _, err := e.readKeeper(ctx, target)
@@ -116,6 +116,9 @@ func (e *Engine) Release(ctx context.Context, target Target, report func(Status)
 	if !keeper.Next.IsZero() && !keeper.Record.Phase.Finished() {
 		e.Rotate(ctx, Job{Status: *keeper.Record, Report: report})
 		return ctx.Err()
+	}
+	if !target.KubeDB() {
+		return nil
 	}
 	return e.Cluster.Resume(ctx, target, target.PauseReason)
 }

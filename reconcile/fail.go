@@ -38,8 +38,12 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	switch {
 	case errors.As(err, &classified), errors.As(err, &other):
 		// The database is gone, or its keeper is not this rotation's to write: there is nothing to conclude.
+		if !r.lastStaged.Next.IsZero() && !r.status.Phase.Finished() {
+			w.keeper = r.lastStaged
+			r.status.set(condition(TypeRecoveryRequired, recoveryMessage(w, r.keeperSecret)), r.Clock.Now())
+		}
 		r.end(cause)
-		return false, nil, nil
+		return false, nil, r.resumeBlindly(bounded)
 	case err != nil:
 		return false, nil, err
 	}
@@ -86,6 +90,14 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	}
 	r.Cluster.Event(bounded, w.target, string(r.status.Phase), cause.Error())
 	return false, left, nil
+}
+
+// resumeBlindly lifts a pause of this engine's of a database that cannot be read any more as a whole.
+func (r *rotation) resumeBlindly(ctx context.Context) error {
+	if !r.hasPaused(r.lastTarget) && !r.status.Has(TypePaused) || !r.lastTarget.KubeDB() {
+		return nil
+	}
+	return r.Cluster.Resume(ctx, r.lastTarget, r.pauseReason(r.status.Request))
 }
 
 // firstCause is why the rotation was turned back, if it was, rather than why the way back does not go on.

@@ -24,6 +24,7 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 		return w, err
 	}
 	w.pausedByUs = r.hasPaused(w.target)
+	r.lastTarget = w.target
 	if w.auth, err = r.readAuth(ctx, w.target); err != nil {
 		return w, err
 	}
@@ -194,8 +195,8 @@ func (r *rotation) gatherGroup(ctx context.Context, w *world) error {
 	byServer := map[string]int{}
 	for i, state := range w.replicas {
 		s := r.servers[state.UID]
-		if s == nil || s.session == nil {
-			continue
+		if s == nil || s.session == nil || s.alone || state.Endpoint.Contained {
+			continue // the users of a contained database are wherever the database is
 		}
 		byServer[s.facts.Server] = i
 		group, err := r.groupOf(ctx, s)
@@ -204,6 +205,7 @@ func (r *rotation) gatherGroup(ctx context.Context, w *world) error {
 			w.replicas[i].connected, w.replicas[i].next = false, unknown
 			continue
 		}
+		s.alone = len(group.Replicas) == 0 && !w.target.KubeDB()
 		if len(group.Replicas) > len(w.group.Replicas) {
 			w.group = group
 		}

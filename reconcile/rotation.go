@@ -18,6 +18,7 @@ type rotation struct {
 	status Status
 
 	keeperSecret Secret // as read, for the next conditional write
+	lastTarget   Target // as read
 	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
 	servers      map[string]*server
 	supplied     *Supplied

@@ -38,9 +38,15 @@ func (w world) missingReplica() string {
 	return w.target.Name
 }
 
-// healthy reports whether every member of the availability group is there, connected and in step.
+// grouped reports whether the servers are an availability group. KubeDB says so; of other servers only they know.
+func (w world) grouped() bool {
+	return w.target.KubeDB() && w.target.Group || len(w.group.Replicas) > 0
+}
+
+// healthy reports whether every member of the availability group is there, connected and in step, as the primary sees
+// it. Where no primary tells, it is not.
 func (w world) healthy() bool {
-	if len(w.group.Replicas) == 0 {
+	if len(w.group.Replicas) < len(w.instances()) {
 		return false
 	}
 	return !slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready }) && len(w.unhealthy()) == 0
