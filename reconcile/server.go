@@ -223,10 +223,8 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 		switch reason := reasonOf(err); {
 		case err == nil:
 			if inDoubt {
-				if err := r.noteFirst(ctx, &w, replica.Name, login); err != nil {
-					session.Close()
-					return err
-				}
+				// The session is worth more than the note, which helps a run that has none.
+				_ = r.noteFirst(ctx, &w, replica.Name, login)
 			}
 			return r.greet(ctx, w, replica, session, login)
 		case reason == mssql.ReasonExpired && w.admin.IsZero() && login != w.keeper.Next.Credential:
