@@ -1,30 +1,50 @@
 // Package reconcile serves rotation requests: it gathers what is, decides what is next, acts, and records.
 //
 // A [Controller] reads requests from a repository, queues them by database and writes their statuses back. For each
-// request an [Engine] rotates one login. Before every step it reads the world anew (gather), a pure function says what
-// is next (decide), and one idempotent step is taken (act). What a killed run leaves behind is therefore where the next
-// one begins, and needs no memory of its own. The states follow from the keeper, the auth Secret and the servers alone:
+// request an [Engine] rotates one login on every replica. Before every step it reads the world anew (gather.go), a pure
+// function says what is next (decide.go), and one idempotent step is taken (apply.go, publish.go, restart.go,
+// verify.go). What a killed run leaves behind is therefore where the next one begins, and needs no memory of its own.
+// The states follow from the keeper, the auth Secret and the servers alone:
 //
-//	    keeper.next   server accepts   auth Secret    next step            a crash right before it, right after it,
+//	    keeper.next   servers accept   auth Secret    next step            a crash right before it, right after it,
 //	                                                                       or with its answer lost
 //	+-> none          live             live           preflight, connect   nothing has happened
 //	|      | stage: next into the keeper, one conditional write            before: nothing; after: next is found and used
 //	|      v
-//	|   next          live             live           pause, apply         the server is asked which one it accepts
-//	|      | ALTER LOGIN, on a session of its own                          the other session tells; after a crash, a login
+//	|   next          live             live           pause, apply         each server is asked which one it accepts
+//	|      | ALTER LOGIN, secondaries first, the primary last              a session that stayed open tells; after a
+//	|      v                                                               crash, a login
+//	|   next          some next        live           apply the others     as above; if it cannot go on: see below
 //	|      v
-//	|   next          next             live           promote              the server is asked, promotion goes on
+//	|   next          next             live           promote              the servers are asked, promotion goes on
 //	|      | publish: auth Secret <- next, .prev <- live, one write        before: as above; after: as below
 //	|      v
-//	|   next          next             next           list, evict, await,  pods are compared by UID with the list in
-//	|      | pods with the old environment restart    verify, resume       the keeper; a fresh login proves again
+//	|   next          next             next           list, evict, await   pods are compared by UID with the list in
+//	|      | pods with the old environment, secondaries first              the keeper; consumers by the rotation id in
+//	|      v                                                               their pod template
+//	|   next          next             next           verify, resume,      a fresh login proves again
+//	|      |                                          consumers
+//	|      | of a pair of logins: grace; retired into the keeper, ALTER    the retired password is asked about like next
 //	|      v
 //	+-- settle: live <- next, previous <- live, the outcome is remembered  before: settle again; after: it has ended
 //
-// Between apply and the end, KubeDB is kept away by the condition Paused, which every way out removes again. A rotation
-// that fails is concluded by what the replicas say: none accepts next and next is dropped, all accept it and it is
-// published and it becomes live, anything else stays in the keeper and the status says RecoveryRequired.
+// When a rotation cannot go on, what the replicas say decides (conclude.go). None accepts next: it is dropped. All do and
+// it is published: it becomes live. Some do and clients still read live: the way back, unless it is a pair, of which
+// nobody uses the login that was changed:
+//
+//	keeper.failure    servers accept   auth Secret    next step            a crash
+//	cause             some next        live           fence                a conditional write of the auth Secret, so that
+//	                                                                       no other agent publishes what is rolled back
+//	cause             some next        live, fenced   revert               as apply
+//	cause             live             live, fenced   resume, discard      as settle
+//
+// Anything else stays in the keeper, and the status says RecoveryRequired. The next request begins by bringing that to
+// its end. Between apply and the end, KubeDB is kept away by the condition Paused, which every way out removes again.
+//
+// Two agents with one request find the same staged value in the keeper. Each write of a Secret is conditional on what was
+// read, and a password that is set twice is set to the same value.
 //
 // The keeper is never dropped on a guess: see [Keeper]. What a rotation costs a login in failed attempts: none as long
-// as a session is open, for PWDCOMPARE tells; one when a run was killed between the change and the promotion.
+// as a session is open, for PWDCOMPARE tells; one when a run was killed between the change and the promotion. At rest,
+// [Engine.Patrol] looks whether the auth Secret still says what the servers accept.
 package reconcile
