@@ -28,13 +28,14 @@ type Cluster struct {
 
 var _ reconcile.Cluster = (*Cluster)(nil)
 
-// New connects to the cluster that config names; nothing is sent yet. Where config sets no limits, its requests are
-// limited to 100 a second, which leaves fairness to the API server. The caller ends it with Close.
+// New connects to the cluster that config names; nothing is sent yet. Where config sets no limit, there is none: each
+// rotation has one request under way, and the API server's priority and fairness shares what it has better than a client
+// that knows only itself. The caller ends it with Close.
 func New(config *rest.Config, log *slog.Logger) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "gitrota"
 	if config.QPS == 0 {
-		config.QPS, config.Burst = 100, 200
+		config.QPS = -1
 	}
 	typed, err := kubernetes.NewForConfig(config)
 	if err != nil {
