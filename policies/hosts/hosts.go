@@ -4,7 +4,7 @@ package hosts
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -23,14 +23,14 @@ func Parse(text string) (List, error) {
 	var list List
 	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		e := entry{host: strings.ToLower(strings.Trim(field, "[]"))}
-		if host, port, err := net.SplitHostPort(field); err == nil {
+		if host, port, ok := split(field); ok {
 			e = entry{host: strings.ToLower(host), port: port}
 			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 				return nil, fmt.Errorf("%q: the port is not a number from 1 to 65535", field)
 			}
 		}
 		domain := strings.TrimPrefix(e.host, "*.")
-		if domain == "" || strings.ContainsAny(domain, "*/@?") || strings.Contains(domain, ":") && net.ParseIP(domain) == nil {
+		if domain == "" || strings.ContainsAny(domain, "*/@?") || strings.Contains(domain, ":") && !isAddress(domain) {
 			return nil, fmt.Errorf("%q is not a host, a host:port, or a domain as *.example.com", field)
 		}
 		list = append(list, e)
@@ -38,10 +38,29 @@ func Parse(text string) (List, error) {
 	return list, nil
 }
 
+// split takes a host and a port apart; an IPv6 address with a port is in brackets.
+func split(endpoint string) (host, port string, ok bool) {
+	at := strings.LastIndexByte(endpoint, ':')
+	if at < 0 || isAddress(endpoint) {
+		return "", "", false
+	}
+	host, port = endpoint[:at], endpoint[at+1:]
+	if inner, found := strings.CutPrefix(host, "["); found {
+		inner, found = strings.CutSuffix(inner, "]")
+		return inner, port, found
+	}
+	return host, port, !strings.Contains(host, ":")
+}
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
+}
+
 // Allows reports whether an endpoint, "host:port", is on the list.
 func (l List) Allows(endpoint string) bool {
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil {
+	host, port, ok := split(endpoint)
+	if !ok {
 		return false
 	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
