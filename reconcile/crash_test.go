@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,7 +47,7 @@ func (s schedule) String() string {
 	var parts []string
 	for _, call := range slices.Sorted(maps.Keys(s)) {
 		parts = append(parts, fmt.Sprintf("%s at call %d", [...]string{"nothing", "death before", "death after", "answer lost", "refused", "",
-			"failover", "a pod lost", "the auth Secret restored", "outage"}[s[call]], call))
+			"failover", "a pod lost", "the auth Secret restored", "outage", "", "a server down", "a server refuses"}[s[call]], call))
 	}
 	return strings.Join(parts, " and ")
 }
@@ -205,7 +206,7 @@ func everySingleFault(try func(mode, schedule)) {
 	for _, m := range modes {
 		for c := 1; c <= callsOf(m); c++ {
 			for fault := dieBefore; fault < mishaps; fault++ {
-				if fault != singles {
+				if fault != singles && fault != survivable {
 					try(m, schedule{c: fault})
 				}
 			}
@@ -216,7 +217,8 @@ func everySingleFault(try func(mode, schedule)) {
 // single plays a schedule with one fault, which every rotation survives.
 func (t *tally) single(m mode, s schedule) string {
 	world, status, _ := play(m, s, nil)
-	if t.judge(world, status, 1) && status.Phase == reconcile.PhaseSuccessful {
+	survived := status.Phase == reconcile.PhaseSuccessful || slices.ContainsFunc(slices.Collect(maps.Values(s)), func(m mishap) bool { return m > survivable })
+	if t.judge(world, status, 1) && survived && t.comesBack(world, m, status) {
 		return ""
 	}
 	return fmt.Sprintf("%s: %s: %+v: %s %v", m, s, *t, world, status.Conditions)
@@ -236,15 +238,20 @@ func (t *tally) random(n uint64) string {
 		return ""
 	}
 	calls := callsOf(m)
-	s := schedule{}
-	for range 2 {
+	s := schedule{1 + random.IntN(calls+25): dieBefore + mishap(random.IntN(int(singles-dieBefore)))}
+	switch random.IntN(3) {
+	case 0: // a misfortune of any kind
+		if misfortune := failover + mishap(random.IntN(int(mishaps-failover))); misfortune != survivable {
+			s[1+random.IntN(calls+25)] = misfortune
+		}
+	case 1: // a second fault, and a misfortune that a rotation survives
+		s[1+random.IntN(calls+25)] = failover + mishap(random.IntN(int(survivable-failover)))
+		fallthrough
+	default:
 		s[1+random.IntN(calls+25)] = dieBefore + mishap(random.IntN(int(singles-dieBefore)))
 	}
-	if random.IntN(2) == 0 {
-		s[1+random.IntN(calls+25)] = failover + mishap(random.IntN(int(mishaps-failover)))
-	}
 	world, status, _ := play(m, s, nil)
-	if !t.judge(world, status, 1) {
+	if !t.judge(world, status, 1) || !t.comesBack(world, m, status) {
 		return fmt.Sprintf("replay with -seed=%d: %s: %s: %+v: %s %v", n, m, s, *t, world, status.Conditions)
 	}
 	return ""
@@ -317,6 +324,30 @@ func playTwo(m mode, n uint64, alter func(*incarnation) reconcile.Cluster) (*sim
 		turns[a] <- struct{}{}
 	}
 	return world, statuses
+}
+
+// comesBack serves another request after one that has failed, when its servers are there again: it brings what was left
+// to its end, and the database is in order.
+func (t *tally) comesBack(world *simulation, m mode, status reconcile.Status) bool {
+	if status.Phase != reconcile.PhaseFailed {
+		return true
+	}
+	world.now = world.now.Add(time.Hour)
+	for _, server := range world.servers {
+		server.strict = false
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	i := &incarnation{world: world, at: schedule{}.at, cancel: cancel}
+	next := job(m)
+	next.Status.Request.ID, next.Status.Request.Name, next.Status.Request.SecretRef = "rotation-2", "r2", ""
+	ended := engineOn(i, 1000, nil).Rotate(ctx, next)
+	if ended.Phase != reconcile.PhaseSuccessful || !world.opens() || world.paused != "" || len(world.violations) > 0 {
+		t.lost++
+		world.violate("the next request: %v", ended)
+		return false
+	}
+	return true
 }
 
 func TestTheOracleNoticesWhatItIsThereFor(t *testing.T) {

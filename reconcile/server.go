@@ -19,6 +19,7 @@ type server struct {
 	session Session // nil: none is open
 	spare   Session // a second one, for the change itself; nil after its use, or if it could not be had
 	login   credential.Credential
+	last    credential.Credential // what the login's credential was when the server last told
 	facts   mssql.Facts
 
 	refused  map[credential.Credential]bool // never tried twice
@@ -100,6 +101,14 @@ func (r *rotation) ask(ctx context.Context, w *world, state replica) (replica, e
 		return state, nil
 	}
 	state.connected, state.next = true, next
+	s.last = credential.Credential{}
+	switch {
+	case w.keeper.Next.IsZero():
+	case next == yes:
+		s.last = w.keeper.Next.Credential
+	case next == no:
+		s.last = w.keeper.Live.Credential
+	}
 	if w.admin.IsZero() {
 		w.live = s.login
 	} else if w.keeper.Next.IsZero() {
@@ -207,6 +216,9 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 	replica := w.replica(s.target)
 	known := r.of(replica.Replica)
 	logins := candidates(w, replica.Name)
+	if slices.Contains(logins, known.last) {
+		logins = distinct(append([]credential.Credential{known.last}, logins...))
+	}
 	inDoubt := len(logins) > 1 && !w.keeper.Next.IsZero() && !w.promoted()
 	if inDoubt && len(known.refused) == 0 {
 		// Only a login can tell which of the two it is, and it may be refused. Should this run die of it, the next one

@@ -14,6 +14,9 @@ var (
 	errUnreachable = fault.New(fault.Wait, mssql.ReasonUnreachable, "", "simulated: no connection")
 )
 
+// errPolicy is what a strict server says: it stays connected, and changes nothing.
+var errPolicy error = fault.New(fault.Refuse, mssql.ReasonPolicy, "", "simulated: error 33064")
+
 // session is a login to a simulated server.
 type session struct {
 	*incarnation
@@ -27,7 +30,7 @@ type session struct {
 func (i *incarnation) Open(_ context.Context, endpoint mssql.Endpoint, login credential.Credential) (reconcile.Session, error) {
 	return call(i, error(errUnreachable), func() (reconcile.Session, error) {
 		server := i.world.server(endpoint.Name)
-		if server.down {
+		if i.world.isDown(server) {
 			return nil, errUnreachable
 		}
 		if password, known := server.logins[login.Username]; !known || login.Password.Reveal() != password {
@@ -54,13 +57,13 @@ func (s *simulation) server(name string) *simulated {
 // use ends the session for good when a mishap befalls it: its connection is gone.
 func use[T any](s *session, do func() (T, error)) (T, error) {
 	result, err := call(s.incarnation, error(errNetwork), func() (T, error) {
-		if s.broken || s.pod != s.server.pod || s.server.down {
+		if s.broken || s.pod != s.server.pod || s.world.isDown(s.server) {
 			var none T
 			return none, errNetwork
 		}
 		return do()
 	})
-	s.broken = s.broken || err != nil
+	s.broken = s.broken || err != nil && err != errPolicy
 	return result, err
 }
 
@@ -78,6 +81,9 @@ func (s *session) SetPassword(_ context.Context, login string, next, _ credentia
 	_, err := use(s, func() (any, error) {
 		if _, exists := s.server.logins[login]; !exists {
 			s.world.violate("a login was changed that does not exist: %q", login)
+		}
+		if s.server.strict && next.Reveal() != initialPassword {
+			return nil, errPolicy
 		}
 		s.server.logins[login] = next.Reveal()
 		if s.server.given[login] == nil {
@@ -100,7 +106,7 @@ func (s *session) Group(context.Context) (mssql.Group, error) {
 		group := mssql.Group{Name: "ag"}
 		for n, server := range s.world.servers {
 			if primary := n == s.world.primary; len(s.world.servers) > 1 && (server == s.server || s.world.servers[s.world.primary] == s.server) {
-				group.Replicas = append(group.Replicas, mssql.GroupReplica{Server: server.name, Primary: primary, Connected: !server.down, Healthy: !server.down})
+				group.Replicas = append(group.Replicas, mssql.GroupReplica{Server: server.name, Primary: primary, Connected: !s.world.isDown(server), Healthy: !s.world.isDown(server)})
 			}
 		}
 		return group, nil

@@ -36,9 +36,10 @@ type simulation struct {
 // simulated is one SQL Server. Its logins outlive its pods.
 type simulated struct {
 	name   string
-	pod    int    // counts the pods that it has had
-	podEnv string // the password that the pod started with
-	down   bool
+	pod    int       // counts the pods that it has had
+	podEnv string    // the password that the pod started with
+	away   time.Time // until when nobody can connect to it
+	strict bool      // it refuses every new password
 
 	logins       map[string]string          // login to password
 	given        map[string]map[string]bool // by ALTER LOGIN, to each login
@@ -129,16 +130,19 @@ func (s *simulation) violate(format string, args ...any) {
 type mishap int
 
 const (
-	nothing    mishap = iota
-	dieBefore         // the process is killed before the call leaves it
-	dieAfter          // the call has its effect, and the process is killed
-	answerLost        // the call has its effect, and an error comes back
-	refused           // the call has no effect, and an error comes back
-	singles           // the ones before are tried at every call
-	failover          // another replica becomes the primary
-	podLost           // a pod is replaced by another one
-	restored          // somebody writes the auth Secret as it was in the beginning
-	outage            // the API server is away for a while
+	nothing       mishap = iota
+	dieBefore            // the process is killed before the call leaves it
+	dieAfter             // the call has its effect, and the process is killed
+	answerLost           // the call has its effect, and an error comes back
+	refused              // the call has no effect, and an error comes back
+	singles              // the ones before are tried at every call
+	failover             // another replica becomes the primary
+	podLost              // a pod is replaced by another one
+	restored             // somebody writes the auth Secret as it was in the beginning
+	outage               // the API server is away for a while
+	survivable           // the ones before keep no rotation from its success
+	serverDown           // a server is away for longer than a step may take
+	serverRefuses        // a server refuses every new password from then on
 	mishaps
 )
 
@@ -209,6 +213,10 @@ func (s *simulation) befall(what mishap) {
 		s.primary = (s.primary + 1) % len(s.servers)
 	case podLost:
 		s.replacePod(s.servers[len(s.servers)-1])
+	case serverDown:
+		s.servers[len(s.servers)-1].away = s.now.Add(20 * time.Minute)
+	case serverRefuses:
+		s.servers[0].strict = true
 	case restored:
 		secret := s.secrets["db-auth"]
 		username := "sa"
@@ -220,6 +228,8 @@ func (s *simulation) befall(what mishap) {
 		s.put(secret)
 	}
 }
+
+func (s *simulation) isDown(server *simulated) bool { return s.now.Before(server.away) }
 
 func (s *simulation) replacePod(server *simulated) {
 	server.pod++
@@ -293,7 +303,7 @@ func (i *incarnation) Replicas(context.Context, reconcile.Target) ([]reconcile.R
 		for n, server := range i.world.servers {
 			r := reconcile.Replica{
 				Namespace: "demo", Name: server.name, UID: fmt.Sprint(server.name, "/", server.pod), Pod: true, Primary: n == i.world.primary,
-				Endpoint: mssql.Endpoint{Name: server.name, Address: server.name + ":1433"}, Ready: !server.down,
+				Endpoint: mssql.Endpoint{Name: server.name, Address: server.name + ":1433"}, Ready: !i.world.isDown(server),
 			}
 			if !i.world.pair {
 				r.PasswordFrom = []string{"db-auth"}
