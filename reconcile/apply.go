@@ -164,5 +164,12 @@ func (r *rotation) fence(ctx context.Context, w world, _ step) error {
 // revert puts the live password back on one replica. It leaves the old password out where it can, so that no password
 // history stands in the way.
 func (r *rotation) revert(ctx context.Context, w world, s step) error {
-	return r.setPassword(ctx, w, w.replica(s.target), w.keeper.Live.Credential, w.keeper.Next.Password)
+	replica := w.replica(s.target)
+	if err := r.setPassword(ctx, w, replica, w.keeper.Live.Credential, w.keeper.Next.Password); err != nil {
+		return err
+	}
+	if w.keeper.TryFirst[replica.Name] == keyNext {
+		_ = r.noteFirst(ctx, &w, replica.Name, w.keeper.Live.Credential) // a help for the next run, and no more
+	}
+	return nil
 }
