@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"github.com/gitrota/gitrota/cmd/devcluster/availability"
 	"github.com/gitrota/gitrota/cmd/devcluster/controlplane"
 	"github.com/gitrota/gitrota/cmd/devcluster/kubedb"
 	"github.com/gitrota/gitrota/cmd/devcluster/pki"
@@ -80,11 +81,12 @@ func startStandIns(ctx context.Context, config *rest.Config, dir string, log *sl
 	if err != nil {
 		return nil, err
 	}
-	pods, err := podrunner.NewRunner(client, factory, dir, log)
+	groups := &availability.Groups{}
+	pods, err := podrunner.NewRunner(client, factory, groups, dir, log)
 	if err != nil {
 		return nil, err
 	}
-	kubeDB, err := provisioner.New(client, dyn, factory, databases, authority, log)
+	kubeDB, err := provisioner.New(client, dyn, factory, databases, authority, groups, log)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,12 @@ Annotations, of a MSSQLServer for all its pods, or of one pod:
   devcluster.gitrota.dev/stop-delay   how long a pod takes to go after its server has stopped, such as 35s
   devcluster.gitrota.dev/unmanaged    "true" on a MSSQLServer: the provisioner leaves it alone
 
+The pods of a MSSQLServer whose topology is AvailabilityGroup are one. Annotations of such a MSSQLServer:
+
+  devcluster.gitrota.dev/primary      the pod that becomes the primary now, such as db-1
+  devcluster.gitrota.dev/sync-delay   how long a pod that starts from now on needs to be in step, such as 3s
+  devcluster.gitrota.dev/contained    "true" from the beginning: the group has logins of its own
+
 The parts are there under their own names too, with their own --help: devcluster etcd, devcluster kube-apiserver,
 devcluster kube-controller-manager.
 

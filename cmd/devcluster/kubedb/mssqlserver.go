@@ -29,6 +29,7 @@ const (
 	Component     = "database"
 	RolePrimary   = "primary"
 	RoleSecondary = "secondary"
+	RoleArbiter   = "arbiter"
 )
 
 // ActiveFromAnnotation is on an auth Secret: since when its credential is in use, in RFC 3339.
@@ -42,6 +43,9 @@ const (
 	DataPath  = "/var/opt/mssql"
 	TLSPath   = "/var/opt/mssql/tls"
 )
+
+// CoordinatorContainer is that of KubeDB's own program beside each SQL Server of a group. An arbiter has nothing else.
+const CoordinatorContainer = "mssql-coordinator"
 
 // Env of a SQL Server container that is KubeDB's: a user's podTemplate cannot set it.
 const (
@@ -58,6 +62,7 @@ const SAUser = "sa"
 const (
 	ConditionProvisioningStarted = "ProvisioningStarted"
 	ConditionReplicaReady        = "ReplicaReady"
+	ConditionPrimaryReady        = "AGPrimaryReplicaReady" // of a group only
 	ConditionAcceptingConnection = "AcceptingConnection"
 	ConditionReady               = "Ready"
 	ConditionProvisioned         = "Provisioned"
@@ -124,7 +129,13 @@ type TLS struct {
 
 // Topology says whether the replicas are an availability group.
 type Topology struct {
-	Mode string `json:"mode"`
+	Mode              string             `json:"mode"`
+	AvailabilityGroup *AvailabilityGroup `json:"availabilityGroup"`
+}
+
+// AvailabilityGroup says what the replicas share.
+type AvailabilityGroup struct {
+	Databases []string `json:"databases"`
 }
 
 // Status is what the provisioner reports.

@@ -1,6 +1,7 @@
 // Package podrunner stands in the place of the scheduler and of the kubelet: it binds every pod to the one node of a
 // devcluster and runs it. A container named "mssql" is a SQL Server stand-in inside this process, which listens on port
-// 1433 of a loopback address that is the pod's own; any other container is said to run, and nothing runs.
+// 1433 of a loopback address that is the pod's own; any other container is said to run, and nothing runs. The servers of
+// a database that is an availability group are members of one.
 //
 // What matters to somebody who changes passwords is as it is with a kubelet: the environment and the mounted Secrets are
 // read when a container starts and not again, the data is on a volume that outlives the pod, a pod that is evicted or
@@ -26,6 +27,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 
+	"github.com/gitrota/gitrota/cmd/devcluster/availability"
 	"github.com/gitrota/gitrota/cmd/devcluster/kubedb"
 	"github.com/gitrota/gitrota/cmd/devcluster/work"
 	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest"
@@ -43,6 +45,7 @@ type Runner struct {
 	client     kubernetes.Interface
 	pods       corelisters.PodLister
 	claims     corelisters.PersistentVolumeClaimLister
+	groups     *availability.Groups
 	addresses  *addresses
 	volumesDir string
 	scratchDir string
@@ -70,12 +73,13 @@ type instance struct {
 
 // NewRunner returns a runner that is at work once the informers and Run are. It keeps the data of pods under dir:
 // volumes/<namespace>/<claim>, and pods/<uid> for those without a claim.
-func NewRunner(client kubernetes.Interface, factory informers.SharedInformerFactory, dir string, log *slog.Logger) (*Runner, error) {
+func NewRunner(client kubernetes.Interface, factory informers.SharedInformerFactory, groups *availability.Groups, dir string, log *slog.Logger) (*Runner, error) {
 	pods := factory.Core().V1().Pods()
 	r := &Runner{
 		client:     client,
 		pods:       pods.Lister(),
 		claims:     factory.Core().V1().PersistentVolumeClaims().Lister(),
+		groups:     groups,
 		addresses:  newAddresses(),
 		volumesDir: filepath.Join(dir, "volumes"),
 		scratchDir: filepath.Join(dir, "pods"),

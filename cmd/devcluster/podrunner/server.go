@@ -66,12 +66,17 @@ func (r *Runner) startServer(ctx context.Context, pod *corev1.Pod, container *co
 		Certificate: certificate,
 		Faults:      faults,
 	}
+	joined, failure := r.joinGroup(pod, &options)
+	if failure != nil {
+		return failure
+	}
 	for {
 		options.Addr = serverAddress(in.address)
 		in.server, err = mssqltest.Start(options)
 		switch {
 		case err == nil:
 			in.faults = pod.Annotations[kubedb.FaultsAnnotation]
+			joined(in.server)
 			return nil
 		case !errors.Is(err, syscall.EADDRINUSE):
 			return &startFailure{crashedSoon, err}
@@ -80,6 +85,25 @@ func (r *Runner) startServer(ctx context.Context, pod *corev1.Pod, container *co
 		r.addresses.giveBack(in.address)
 		in.address = r.addresses.take()
 	}
+}
+
+// joinGroup makes the server that is about to start a member of the pod's availability group, where it has one, and
+// returns whom to tell that it has started.
+func (r *Runner) joinGroup(pod *corev1.Pod, options *mssqltest.Options) (joined func(*mssqltest.Server), failure *startFailure) {
+	spec, found, err := kubedb.GroupOf(pod)
+	if err != nil {
+		return nil, &startFailure{badConfig, err}
+	}
+	if !found {
+		return func(*mssqltest.Server) {}, nil
+	}
+	if options.SyncDelay, err = spec.Delay(); err != nil {
+		return nil, &startFailure{badConfig, err}
+	}
+	if options.Group, err = r.groups.For(spec, pod.Name); err != nil {
+		return nil, &startFailure{notYet, err}
+	}
+	return func(server *mssqltest.Server) { r.groups.Joined(spec, pod.Name, server) }, nil
 }
 
 // applyFaults hands the annotation to the running server when it has changed.

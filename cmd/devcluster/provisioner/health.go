@@ -2,17 +2,13 @@ package provisioner
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
-	"github.com/microsoft/go-mssqldb/msdsn"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,8 +39,10 @@ type refusal struct {
 type replica struct {
 	pod     string
 	primary bool
+	arbiter bool
 	ready   bool
-	login   error // nil when the server took the auth Secret's credential
+	login   error    // nil when the server took the auth Secret's credential, and of an arbiter
+	behind  []string // members of the group that are not in step, as the primary sees them
 }
 
 // syncHealth asks the servers of a database how they are and reports it.
@@ -79,8 +77,9 @@ func (p *Provisioner) examine(ctx context.Context, db *kubedb.MSSQLServer) ([]re
 	before, refused := p.refused.recall(key), map[types.UID]refusal{}
 	var replicas []replica
 	for _, pod := range pods {
-		one := replica{pod: pod.Name, primary: pod.Labels[kubedb.RoleLabel] == kubedb.RolePrimary, ready: isReady(pod)}
+		one := replica{pod: pod.Name, primary: pod.Labels[kubedb.RoleLabel] == kubedb.RolePrimary, arbiter: isArbiter(pod), ready: isReady(pod)}
 		switch {
+		case one.arbiter:
 		case !one.ready:
 			one.login = errors.New("the pod is not ready")
 		case login.IsZero():
@@ -91,7 +90,7 @@ func (p *Provisioner) examine(ctx context.Context, db *kubedb.MSSQLServer) ([]re
 				refused[pod.UID], one.login = last, last.reason
 				break
 			}
-			one.login = logIn(ctx, pod.Status.PodIP, login)
+			one.behind, one.login = logIn(ctx, pod.Status.PodIP, login, db.IsGroup() && one.primary)
 			if answer := new(mssql.Error); errors.As(one.login, answer) {
 				refused[pod.UID] = refusal{password: login.Password, at: time.Now(), reason: one.login}
 			}
@@ -100,20 +99,6 @@ func (p *Provisioner) examine(ctx context.Context, db *kubedb.MSSQLServer) ([]re
 	}
 	p.refused.replace(key, refused)
 	return replicas, nil
-}
-
-// logIn opens one connection to a server and closes it. It takes any certificate, as KubeDB's health check does, and
-// the timeouts are in the address since a context alone does not end a login to a server that is silent.
-func logIn(ctx context.Context, address string, login credential.Credential) error {
-	config, err := msdsn.Parse(fmt.Sprintf("sqlserver://%s:%d?database=master&encrypt=true&trustservercertificate=true"+
-		"&dial+timeout=2&connection+timeout=2&disableretry=true&app+name=kubedb-health-check", address, kubedb.Port))
-	if err != nil {
-		return err
-	}
-	config.User, config.Password = login.Username, login.Password.Reveal()
-	db := sql.OpenDB(mssql.NewConnectorConfig(config))
-	defer db.Close()
-	return db.PingContext(ctx)
 }
 
 // statusOf is what KubeDB would report. The first time that all is well ends the provisioning.
@@ -136,7 +121,7 @@ func statusOf(db *kubedb.MSSQLServer, replicas []replica, now time.Time) kubedb.
 	if db.Status.Phase == "" {
 		set(kubedb.ConditionProvisioningStarted, true, fmt.Sprintf("The provisioning of MSSQLServer %s/%s has started", db.Namespace, db.Name))
 	}
-	var waiting, closed []string
+	var waiting, closed, behind []string
 	accepting := false // the primary takes the credential
 	for _, one := range replicas {
 		if !one.ready {
@@ -145,14 +130,24 @@ func statusOf(db *kubedb.MSSQLServer, replicas []replica, now time.Time) kubedb.
 		if one.login != nil {
 			closed = append(closed, one.pod+": "+reasonOf(one.login))
 		} else if one.primary {
-			accepting = true
+			accepting, behind = true, one.behind
 		}
 	}
-	complete := len(replicas) == int(db.Replicas()) && len(waiting) == 0
-	ready := complete && len(closed) == 0
+	wanted := int(db.Replicas())
+	if db.HasArbiter() {
+		wanted++
+	}
+	complete := len(replicas) == wanted && len(waiting) == 0
+	ready := complete && len(closed) == 0 && len(behind) == 0
+	for _, member := range behind {
+		closed = append(closed, member+": not in step with the primary")
+	}
 
 	set(kubedb.ConditionReplicaReady, complete, either(complete, "All desired replicas are ready",
-		fmt.Sprintf("%d of %d replicas are ready", len(replicas)-len(waiting), db.Replicas())))
+		fmt.Sprintf("%d of %d replicas are ready", len(replicas)-len(waiting), wanted)))
+	if db.IsGroup() {
+		set(kubedb.ConditionPrimaryReady, accepting, either(accepting, "The primary replica of the availability group is ready", "The availability group has no primary replica that is ready"))
+	}
 	set(kubedb.ConditionAcceptingConnection, accepting, either(accepting, "The MSSQLServer is accepting connections with the credential of the auth Secret",
 		"The MSSQLServer is not accepting connections. "+strings.Join(closed, "; ")))
 	set(kubedb.ConditionReady, ready, either(ready, "The MSSQLServer is ready", "The MSSQLServer is not ready. "+strings.Join(closed, "; ")))
@@ -204,20 +199,6 @@ func isReady(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
-}
-
-// reasonOf is what the server said. Where it said nothing, the error has port numbers in it, which would make every
-// report another one.
-func reasonOf(err error) string {
-	var answer mssql.Error
-	var network net.Error
-	switch {
-	case errors.As(err, &answer):
-		return answer.Message
-	case errors.As(err, &network), errors.Is(err, io.EOF):
-		return "the server does not answer"
-	}
-	return err.Error()
 }
 
 func either(is bool, yes, no string) string {

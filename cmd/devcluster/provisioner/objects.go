@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -21,6 +22,8 @@ const (
 	dataVolume = "data"
 	tlsVolume  = "server-cert"
 )
+
+var statefulSets = appsv1.SchemeGroupVersion.WithResource("statefulsets")
 
 // object is one that a database has, and where it is in the API.
 type object struct {
@@ -42,7 +45,11 @@ func objects(db *kubedb.MSSQLServer) []object {
 	if db.IsGroup() && db.Replicas() > 1 {
 		all = append(all, object{policyv1.SchemeGroupVersion.WithResource("poddisruptionbudgets"), disruptionBudget(db)})
 	}
-	return append(all, object{appsv1.SchemeGroupVersion.WithResource("statefulsets"), statefulSet(db)})
+	all = append(all, object{statefulSets, statefulSet(db)})
+	if db.HasArbiter() {
+		all = append(all, object{statefulSets, arbiter(db)})
+	}
+	return all
 }
 
 // service leads to the pods of a role, or to all pods, ready or not, where there is no role.
@@ -82,8 +89,13 @@ func statefulSet(db *kubedb.MSSQLServer) *appsv1.StatefulSet {
 	replicas := db.Replicas()
 	labels := db.Selector()
 	labels[kubedb.ComponentLabel] = kubedb.Component
-	for key, value := range db.Spec.PodTemplate.Metadata.Labels {
-		labels[key] = value
+	maps.Copy(labels, db.Spec.PodTemplate.Metadata.Labels)
+	annotations := maps.Clone(db.Spec.PodTemplate.Metadata.Annotations)
+	if db.IsGroup() {
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[kubedb.GroupAnnotation] = db.Group().Annotation()
 	}
 	set := &appsv1.StatefulSet{
 		TypeMeta:   metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "StatefulSet"},
@@ -95,7 +107,7 @@ func statefulSet(db *kubedb.MSSQLServer) *appsv1.StatefulSet {
 			UpdateStrategy:      appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
 			Selector:            &metav1.LabelSelector{MatchLabels: db.Selector()},
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: db.Spec.PodTemplate.Metadata.Annotations},
+				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 				Spec:       podSpec(db),
 			},
 			PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{

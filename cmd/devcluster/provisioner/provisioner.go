@@ -1,8 +1,9 @@
 // Package provisioner stands in for the part of KubeDB that makes a database of a MSSQLServer, and for the part that
 // runs beside each replica.
 //
-// It makes the objects that KubeDB's documentation names: the auth Secret, the Services, the disruption budget of an
-// availability group, and a StatefulSet, which stands for KubeDB's PetSet. It reports phase and conditions by what
+// It makes the objects that KubeDB's documentation names: the auth Secret, the Services, a StatefulSet, which stands for
+// KubeDB's PetSet, and for an availability group the disruption budget and, where its replicas are even in number, the
+// arbiter. It reports phase and conditions by what
 // KubeDB's health check looks at: whether the pods are ready, and whether the servers take the credential that is in
 // the auth Secret right now.
 //
@@ -28,6 +29,7 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/gitrota/gitrota/cmd/devcluster/availability"
 	"github.com/gitrota/gitrota/cmd/devcluster/kubedb"
 	"github.com/gitrota/gitrota/cmd/devcluster/pki"
 	"github.com/gitrota/gitrota/cmd/devcluster/work"
@@ -41,6 +43,7 @@ type Provisioner struct {
 	client    kubernetes.Interface
 	dynamic   dynamic.Interface
 	authority *pki.Authority // of the servers' certificates
+	groups    *availability.Groups
 	pods      corelisters.PodLister
 	secrets   corelisters.SecretLister
 	informer  cache.SharedIndexInformer // of the databases
@@ -54,9 +57,10 @@ type Provisioner struct {
 
 // New returns a provisioner that is at work once the informers and Run are.
 func New(client kubernetes.Interface, dyn dynamic.Interface, factory informers.SharedInformerFactory,
-	databases dynamicinformer.DynamicSharedInformerFactory, authority *pki.Authority, log *slog.Logger) (*Provisioner, error) {
+	databases dynamicinformer.DynamicSharedInformerFactory, authority *pki.Authority,
+	groups *availability.Groups, log *slog.Logger) (*Provisioner, error) {
 	p := &Provisioner{
-		client: client, dynamic: dyn, authority: authority, log: log,
+		client: client, dynamic: dyn, authority: authority, groups: groups, log: log,
 		pods:     factory.Core().V1().Pods().Lister(),
 		secrets:  factory.Core().V1().Secrets().Lister(),
 		informer: databases.ForResource(kubedb.MSSQLServers).Informer(),
@@ -149,6 +153,9 @@ func (p *Provisioner) syncObjects(ctx context.Context, key types.NamespacedName)
 		if err != nil {
 			return 0, fmt.Errorf("applying %s %s: %w", wanted.GetKind(), wanted.GetName(), err)
 		}
+	}
+	if db.IsGroup() && !db.HasArbiter() {
+		return 0, p.removeArbiter(ctx, db)
 	}
 	return 0, nil
 }

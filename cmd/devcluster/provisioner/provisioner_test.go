@@ -22,6 +22,10 @@ func TestStatus(t *testing.T) {
 		return replica{pod: "ag-0", primary: true, ready: ready, login: login}
 	}
 	secondary := func(ready bool, login error) replica { return replica{pod: "ag-1", ready: ready, login: login} }
+	arbiter := replica{pod: "ag-arbiter-0", arbiter: true, ready: true}
+	lagging := primary(true, nil)
+	lagging.behind = []string{"ag-1"}
+	all := []replica{primary(true, nil), secondary(true, nil), arbiter}
 	for _, test := range []struct {
 		name        string
 		provisioned bool
@@ -29,18 +33,20 @@ func TestStatus(t *testing.T) {
 		phase       string
 	}{
 		{"no pods yet is Provisioning", false, nil, "Provisioning"},
-		{"a new one with a replica missing is Provisioning", false, []replica{primary(true, nil)}, "Provisioning"},
-		{"all replicas ready and open is Ready", false, []replica{primary(true, nil), secondary(true, nil)}, "Ready"},
-		{"a primary that refuses the Secret's password is NotReady", true, []replica{primary(true, refusedErr), secondary(true, nil)}, "NotReady"},
-		{"a primary that is gone is NotReady", true, []replica{secondary(true, nil)}, "NotReady"},
-		{"a secondary that refuses is Critical", true, []replica{primary(true, nil), secondary(true, refusedErr)}, "Critical"},
-		{"a secondary that is not ready is Critical", true, []replica{primary(true, nil), secondary(false, errors.New("the pod is not ready"))}, "Critical"},
-		{"one that has recovered is Ready", true, []replica{primary(true, nil), secondary(true, nil)}, "Ready"},
+		{"a new one with a replica missing is Provisioning", false, []replica{primary(true, nil), arbiter}, "Provisioning"},
+		{"a new one without its arbiter is Provisioning", false, []replica{primary(true, nil), secondary(true, nil)}, "Provisioning"},
+		{"all replicas ready and open is Ready", false, all, "Ready"},
+		{"a primary that refuses the Secret's password is NotReady", true, []replica{primary(true, refusedErr), secondary(true, nil), arbiter}, "NotReady"},
+		{"a primary that is gone is NotReady", true, []replica{secondary(true, nil), arbiter}, "NotReady"},
+		{"a secondary that refuses is Critical", true, []replica{primary(true, nil), secondary(true, refusedErr), arbiter}, "Critical"},
+		{"a secondary that is not ready is Critical", true, []replica{primary(true, nil), secondary(false, errors.New("the pod is not ready")), arbiter}, "Critical"},
+		{"a secondary that is not in step is Critical", true, []replica{lagging, secondary(true, nil), arbiter}, "Critical"},
+		{"one that has recovered is Ready", true, all, "Ready"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			db := group()
 			if test.provisioned {
-				db.Status = statusOf(db, []replica{primary(true, nil), secondary(true, nil)}, now)
+				db.Status = statusOf(db, all, now)
 			}
 			status := statusOf(db, test.replicas, now)
 			require.Equal(t, test.phase, status.Phase)
@@ -50,10 +56,10 @@ func TestStatus(t *testing.T) {
 	}
 	t.Run("the conditions come in KubeDB's order", func(t *testing.T) {
 		var order []string
-		for _, c := range statusOf(group(), []replica{primary(true, nil), secondary(true, nil)}, now).Conditions {
+		for _, c := range statusOf(group(), all, now).Conditions {
 			order = append(order, c.Type)
 		}
-		require.Equal(t, []string{"ProvisioningStarted", "ReplicaReady", "AcceptingConnection", "Ready", "Provisioned"}, order)
+		require.Equal(t, []string{"ProvisioningStarted", "ReplicaReady", "AGPrimaryReplicaReady", "AcceptingConnection", "Ready", "Provisioned"}, order)
 	})
 	t.Run("a condition of somebody else stays as it is", func(t *testing.T) {
 		db := group()
@@ -65,30 +71,6 @@ func TestStatus(t *testing.T) {
 		require.Equal(t, "the server does not answer", reasonOf(io.EOF))
 		require.Equal(t, "Login failed for user 'sa'.", reasonOf(refusedErr))
 	})
-}
-
-func TestThePrimary(t *testing.T) {
-	pod := func(name, role string, ready bool) *corev1.Pod {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{kubedb.RoleLabel: role}}}
-		if ready {
-			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		}
-		return pod
-	}
-	going := pod("ag-0", "primary", true)
-	going.DeletionTimestamp = &metav1.Time{Time: time.Now()}
-	for _, test := range []struct {
-		name string
-		pods []*corev1.Pod
-		want string
-	}{
-		{"is the first pod at the beginning", []*corev1.Pod{pod("ag-0", "", false), pod("ag-1", "", false)}, "ag-0"},
-		{"stays where it is", []*corev1.Pod{pod("ag-0", "secondary", true), pod("ag-1", "primary", false)}, "ag-1"},
-		{"moves to a ready pod when it goes", []*corev1.Pod{going, pod("ag-1", "secondary", false), pod("ag-2", "secondary", true)}, "ag-2"},
-	} {
-		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, primaryOf(test.pods).Name) })
-	}
-	require.Nil(t, primaryOf([]*corev1.Pod{going}), "no pod, no primary")
 }
 
 func TestAnnotationsForThePods(t *testing.T) {
@@ -127,7 +109,30 @@ func TestObjects(t *testing.T) {
 		alone := group()
 		alone.Spec.Topology = nil
 		require.Len(t, objects(alone), 4)
-		require.Len(t, objects(group()), 6)
+		odd := group()
+		*odd.Spec.Replicas = 3
+		require.Len(t, objects(odd), 6)
+	})
+	t.Run("an even number of replicas has an arbiter, without SQL Server and apart from them", func(t *testing.T) {
+		require.Len(t, objects(group()), 7)
+		set := arbiter(group())
+		require.Equal(t, "ag-arbiter", set.Name)
+		require.Equal(t, "arbiter", set.Spec.Selector.MatchLabels["kubedb.com/role"])
+		require.Equal(t, "mssql-coordinator", set.Spec.Template.Spec.Containers[0].Name)
+		require.NotContains(t, set.Spec.Template.Annotations, kubedb.GroupAnnotation)
+	})
+	t.Run("the pods of a group know it, and a standalone pod knows of none", func(t *testing.T) {
+		db := group()
+		db.Name, db.UID = "my-ag-1", "u1"
+		db.Annotations = map[string]string{kubedb.ContainedAnnotation: "true", kubedb.SyncDelayAnnotation: "3s"}
+		db.Spec.Topology.AvailabilityGroup = &kubedb.AvailabilityGroup{Databases: []string{"orders"}}
+		pod := &corev1.Pod{ObjectMeta: statefulSet(db).Spec.Template.ObjectMeta}
+		found, is, err := kubedb.GroupOf(pod)
+		require.NoError(t, err)
+		require.True(t, is)
+		require.Equal(t, kubedb.Group{Database: "u1", Name: "myag1", First: "my-ag-1-0", Databases: []string{"orders"}, Contained: true, SyncDelay: "3s"}, found)
+		db.Spec.Topology = nil
+		require.Empty(t, statefulSet(db).Spec.Template.Annotations)
 	})
 	t.Run("a password has letters of both kinds and digits", func(t *testing.T) {
 		for range 100 {

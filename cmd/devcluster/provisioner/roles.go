@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,8 +17,12 @@ import (
 // handedDown are the annotations of a database that are for its pods.
 var handedDown = []string{kubedb.FaultsAnnotation, kubedb.StopDelayAnnotation}
 
+// rolesPeriod is how often a group is asked for its primary, which moves without anything happening to an object.
+const rolesPeriod = 500 * time.Millisecond
+
 // syncRoles does what KubeDB's coordinator does in a container of each pod: it says in a label which replica is the
-// primary. It also hands a test's annotations down to the pods. Neither ends with a pause, which is the provisioner's.
+// primary, and moves it where a test asks for that. It also hands a test's annotations down to the pods. None of that
+// ends with a pause, which is the provisioner's.
 func (p *Provisioner) syncRoles(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	db, err := p.ours(ctx, key)
 	if err != nil || db == nil {
@@ -28,11 +33,12 @@ func (p *Provisioner) syncRoles(ctx context.Context, key types.NamespacedName) (
 	if err != nil {
 		return 0, err
 	}
+	pods = slices.DeleteFunc(pods, isArbiter)
+	primary, failover := p.primaryOf(db, pods)
 	before, handed := p.handed.recall(key), map[types.UID]map[string]string{}
-	primary := primaryOf(pods)
 	for _, pod := range pods {
 		role := kubedb.RoleSecondary
-		if pod == primary {
+		if pod.Name == primary {
 			role = kubedb.RolePrimary
 		}
 		labels := map[string]any{}
@@ -48,31 +54,29 @@ func (p *Provisioner) syncRoles(ctx context.Context, key types.NamespacedName) (
 		handed[pod.UID] = db.Annotations
 	}
 	p.handed.replace(key, handed)
-	return 0, nil
+	if !db.IsGroup() {
+		return 0, nil
+	}
+	return rolesPeriod, failover
 }
 
-// primaryOf keeps the primary that is there as long as it is, and then takes the first replica that is ready, or just
-// the first.
-func primaryOf(pods []*corev1.Pod) *corev1.Pod {
-	var first, firstReady *corev1.Pod
+// primaryOf is the pod that is the primary: the only one of a standalone server, and the one that a group says. Replicas
+// that are not wanted any more leave the group once their pods are gone. The error is about a failover that a test asked
+// for and that cannot be had yet.
+func (p *Provisioner) primaryOf(db *kubedb.MSSQLServer, pods []*corev1.Pod) (string, error) {
+	if !db.IsGroup() {
+		return db.PodName(0), nil
+	}
+	var members []string
+	for ordinal := range int(db.Replicas()) {
+		members = append(members, db.PodName(ordinal))
+	}
 	for _, pod := range pods {
-		switch {
-		case pod.DeletionTimestamp != nil:
-			continue
-		case pod.Labels[kubedb.RoleLabel] == kubedb.RolePrimary:
-			return pod
-		}
-		if first == nil {
-			first = pod
-		}
-		if firstReady == nil && isReady(pod) {
-			firstReady = pod
-		}
+		members = append(members, pod.Name)
 	}
-	if firstReady != nil {
-		return firstReady
-	}
-	return first
+	p.groups.Keep(db.UID, members)
+	err := p.groups.Failover(db.UID, db.Annotations[kubedb.PrimaryAnnotation])
+	return p.groups.Primary(db.UID), err
 }
 
 // changed is the patch of a pod's annotations by which it gets what has changed on the database since it was handed

@@ -117,6 +117,18 @@ func AvailabilityGroup(replicas int64) func(*unstructured.Unstructured) {
 	}
 }
 
+// Annotated is a change for CreateMSSQLServer: it has one more annotation.
+func Annotated(name, value string) func(*unstructured.Unstructured) {
+	return func(db *unstructured.Unstructured) {
+		annotations := db.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[name] = value
+		db.SetAnnotations(annotations)
+	}
+}
+
 // ClientTLS is a change for CreateMSSQLServer: the servers use a certificate of the issuer, in Secret <name>-server-cert.
 func ClientTLS(db *unstructured.Unstructured) {
 	db.Object["spec"].(map[string]any)["tls"] = map[string]any{"clientTLS": true}

@@ -201,38 +201,6 @@ spec: {version: 2022-cu12, tls: {clientTLS: false}}
 	require.Empty(t, c.Kubectl(t, "get", "secrets,statefulsets,services", "-n", ns, "-l=app.kubernetes.io/instance=db", "-o=name"))
 }
 
-func TestAnAvailabilityGroup(t *testing.T) {
-	c := Start(t)
-	ns := c.Namespace(t)
-	c.CreateMSSQLServer(t, ns, "ag", AvailabilityGroup(3), func(db *unstructured.Unstructured) {
-		db.SetAnnotations(map[string]string{"devcluster.gitrota.dev/stop-delay": "5s"})
-	})
-	primary := c.pod(t, ns, "ag-0")
-	require.Equal(t, "primary", primary.Labels["kubedb.com/role"])
-	require.Equal(t, "secondary", c.pod(t, ns, "ag-1").Labels["kubedb.com/role"])
-	require.Equal(t, "secondary", c.pod(t, ns, "ag-2").Labels["kubedb.com/role"])
-
-	t.Run("its disruption budget refuses a second eviction", func(t *testing.T) {
-		Eventually(t, "the disruption controller has seen the pods", func(ctx context.Context) (bool, error) {
-			pdb, err := c.Client.PolicyV1().PodDisruptionBudgets(ns).Get(ctx, "ag", metav1.GetOptions{})
-			return err == nil && pdb.Status.DisruptionsAllowed == 1, err
-		})
-		c.evict(t, primary)
-		second := c.pod(t, ns, "ag-1")
-		err := c.Client.PolicyV1().Evictions(ns).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: second.Name}})
-		require.True(t, apierrors.IsTooManyRequests(err), "%v", err)
-		require.True(t, apierrors.HasStatusCause(err, policyv1.DisruptionBudgetCause))
-	})
-	t.Run("another replica becomes the primary", func(t *testing.T) {
-		Eventually(t, "ag-1 is the primary", func(ctx context.Context) (bool, error) {
-			pod, err := c.Client.CoreV1().Pods(ns).Get(ctx, "ag-1", metav1.GetOptions{})
-			return err == nil && pod.Labels["kubedb.com/role"] == "primary", err
-		})
-		require.Equal(t, "secondary", c.waitReplaced(t, primary).Labels["kubedb.com/role"])
-		c.WaitReady(t, ns, "ag")
-	})
-}
-
 func TestFaultsReachTheServerAtOnce(t *testing.T) {
 	c := Start(t)
 	ns := c.Namespace(t)
@@ -407,7 +375,7 @@ func logIn(t *testing.T, pod *corev1.Pod, password string) error {
 
 func logInWith(t *testing.T, pod *corev1.Pod, password, parameters string) error {
 	t.Helper()
-	config, err := msdsn.Parse("sqlserver://" + pod.Status.PodIP + ":1433?database=master&encrypt=true&dial+timeout=5&connection+timeout=5" + parameters)
+	config, err := msdsn.Parse("sqlserver://" + pod.Status.PodIP + ":1433?encrypt=true&dial+timeout=5&connection+timeout=5" + parameters)
 	require.NoError(t, err)
 	config.User, config.Password = "sa", password
 	db := sql.OpenDB(mssql.NewConnectorConfig(config))
