@@ -182,12 +182,12 @@ func complete(w world) step {
 		if s, ok := pause(w); ok {
 			return s
 		}
-		if w.target.Group && !w.healthy() {
+		if w.grouped() && !w.healthy() {
 			return step{kind: stepAwaitGroup}
 		}
 		return step{kind: stepEvict, target: r.Name}
 	}
-	if len(w.keeper.Restart) > 0 && w.target.Group && !w.healthy() {
+	if len(w.keeper.Restart) > 0 && w.grouped() && !w.healthy() {
 		return step{kind: stepAwaitGroup}
 	}
 	for _, r := range w.replicas {

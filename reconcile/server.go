@@ -67,7 +67,7 @@ func (r *rotation) ask(ctx context.Context, w *world, state replica) (replica, e
 	s := r.of(state.Replica)
 	state.verified, state.unproven, state.expired = s.verified, s.unproven, s.expired
 	if s.expired && s.session == nil {
-		state.next = no // it accepts the live one, if it is changed by that
+		state.next, w.live = no, s.login // it accepts the live one, if it is changed by that
 	}
 	if s.session == nil {
 		return state, nil
@@ -230,7 +230,7 @@ func (r *rotation) connect(ctx context.Context, w world, s step) error {
 			return r.greet(ctx, w, replica, session, login)
 		case reason == mssql.ReasonExpired && w.admin.IsZero() && login != w.keeper.Next.Credential:
 			// The password is right. It can be changed by the login itself, and by nothing else.
-			known.expired = true
+			known.expired, known.login = true, login
 			return nil
 		case reason != mssql.ReasonRefusedLogin:
 			return err

@@ -38,6 +38,12 @@ func (w world) missingReplica() string {
 	return w.target.Name
 }
 
+// grouped reports whether the replicas are an availability group: KubeDB knows, and a document does not, so that its
+// servers tell once a session is open on each.
+func (w world) grouped() bool {
+	return w.target.Group && (w.target.KubeDB() || len(w.group.Replicas) > 0)
+}
+
 // healthy reports whether every member of the availability group is there, connected and in step.
 func (w world) healthy() bool {
 	if len(w.group.Replicas) == 0 {
