@@ -80,10 +80,15 @@ func (r *rotation) setPassword(ctx context.Context, w world, replica replica, to
 	}
 	err = session.SetPassword(ctx, to.Username, to.Password, old)
 	done()
-	if s.facts.Compares {
+	if s.facts.Compares || s.took != unknown && isRefusal(err) {
 		return err
 	}
 	return r.readBackByLogin(ctx, w, replica, to, err)
+}
+
+// isRefusal reports whether the server has said no, so that nothing was changed.
+func isRefusal(err error) bool {
+	return err != nil && (fault.As(err).Class == fault.Refuse || fault.As(err).Class == fault.Stop)
 }
 
 // forChange returns the session to change a password on, and what to do with it afterwards.

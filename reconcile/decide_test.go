@@ -149,6 +149,8 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"verified", with(restarted(), verified), "resume"},
 		{"verified and resumed", with(restarted(), verified, resumed), "settle"},
 		{"a server that KubeDB does not know is not paused", with(staged(), document), "apply db-0"},
+		{"a document's servers are no group, as they say", with(listed(), document, func(w *world) { w.target.Group = true }), "evict db-0"},
+		{"a document's servers are a group that is not healthy", with(listed(), group, document, func(w *world) { w.group.Replicas[0].Healthy = false }), "await-group"},
 		{"a consumer has not been told", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, Settled: true})), "consumers"},
 		{"a consumer is not back", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, RotationID: "id"})), "consumers"},
 		{"a consumer is back", with(restarted(), verified, resumed, consumer(Consumer{Wanted: 1, RotationID: "id", Settled: true})), "settle"},
