@@ -160,12 +160,12 @@ func (c *Controller) findOrigins(ctx context.Context, revision string, set *mani
 func (c *Controller) update(s Status) {
 	key := s.Request.Key()
 	before := c.statuses[key]
-	if s.Phase.Finished() && (!before.Phase.Finished() || !equal(before, s)) {
-		if s.Has(TypeRequestChanged) {
-			c.ended[PhaseDenied]++
-		} else {
-			c.ended[s.Phase]++
-		}
+	switch {
+	case !s.Phase.Finished():
+	case s.Has(TypeRequestChanged) && !equal(before, s):
+		c.ended[PhaseDenied]++
+	case !before.Phase.Finished():
+		c.ended[s.Phase]++
 	}
 	c.statuses[key] = s
 	if _, ok := c.dirty[key]; !ok {

@@ -128,9 +128,12 @@ func (s Status) sentence() string {
 		return text
 	}
 	last := s.Conditions[len(s.Conditions)-1]
+	if last.Type == TypeOverwritten {
+		return fmt.Sprintf("After request %s: %s.", s.Request.Key(), strings.TrimSuffix(last.Message, "."))
+	}
 	if s.Phase == PhaseSuccessful {
 		took := "less than a second" // conditions carry whole seconds
-		if d := last.LastTransitionTime.Sub(s.Conditions[0].LastTransitionTime); d > 0 {
+		if d := s.ended().Sub(s.Conditions[0].LastTransitionTime); d > 0 {
 			took = d.String()
 		}
 		return fmt.Sprintf("Request %s has rotated the credential of %s in %s.", s.Request.Key(), s.Request.DatabaseKey(), took)
@@ -183,7 +186,10 @@ func marshalOverview(all map[string]Status) []byte {
 			r = &row{database: s.Request.DatabaseKey()}
 			rows[r.database] = r
 		}
-		at := s.Conditions[len(s.Conditions)-1].LastTransitionTime
+		at := s.ended()
+		if at.IsZero() {
+			at = s.Conditions[len(s.Conditions)-1].LastTransitionTime
+		}
 		if s.Phase == PhaseSuccessful && at.After(r.rotated) {
 			r.rotated = at
 		}
