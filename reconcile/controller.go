@@ -162,7 +162,7 @@ func (c *Controller) update(s Status) {
 	before := c.statuses[key]
 	switch {
 	case !s.Phase.Finished():
-	case s.Has(TypeRequestChanged) && !equal(before, s):
+	case (s.Phase == PhaseDenied || s.Has(TypeRequestChanged)) && !equal(before, s):
 		c.ended[PhaseDenied]++
 	case !before.Phase.Finished():
 		c.ended[s.Phase]++
