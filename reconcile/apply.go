@@ -96,11 +96,15 @@ func (r *rotation) forChange(ctx context.Context, w world, replica replica, s *s
 	if session != nil {
 		return session, session.Close, nil
 	}
-	session, err := r.Servers.Open(ctx, replica.Endpoint, s.login)
-	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.refused[s.login] {
+	login := s.login
+	if replica.next == yes {
+		login = w.keeper.Next.Credential // on the way back: the session is older than the change
+	}
+	session, err := r.Servers.Open(ctx, replica.Endpoint, login)
+	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.refused[login] {
 		// It was accepted a moment ago, so somebody has changed the password since: another agent with the same staged
-		// credential, most likely, or this rotation on its way back. The open session can do it, too.
-		s.refused[s.login] = true
+		// credential, most likely. The open session can do it, too.
+		s.refused[login] = true
 		return s.session, func() {}, nil
 	}
 	if err != nil {
