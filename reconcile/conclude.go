@@ -18,7 +18,7 @@ const (
 // published. Before that, clients read what was live, so back is the way that keeps them working; for a pair of logins
 // there is no need to, since nobody uses the one that was changed.
 func conclude(w world) outcome {
-	complete := len(w.instances()) >= w.target.Replicas && len(w.replicas) > 0
+	complete := !w.incomplete() && len(w.replicas) > 0
 	var took, refused, unasked int
 	for _, r := range w.replicas {
 		switch r.next {

@@ -115,7 +115,7 @@ func (r *rotation) observeRestarts(w world, set func(Condition)) {
 	gone := func(uid string) bool {
 		return !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.UID == uid && !r.Ending })
 	}
-	full := len(w.instances()) >= w.target.Replicas && !slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready })
+	full := !w.incomplete() && !slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready })
 	restarted := 0
 	for _, name := range slices.Sorted(maps.Keys(w.keeper.Restart)) {
 		pod := w.replica(name)
@@ -144,7 +144,7 @@ func (r *rotation) observeRestarts(w world, set func(Condition)) {
 }
 
 func (r *rotation) observeVerified(w world, set func(Condition)) bool {
-	if len(w.instances()) < w.target.Replicas || slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.verified }) {
+	if w.incomplete() || slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.verified }) {
 		return false
 	}
 	set(condition(TypeVerified, fmt.Sprintf("a fresh login with the new credential opened %d of %d replicas", len(w.replicas), len(w.replicas))))

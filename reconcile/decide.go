@@ -242,11 +242,9 @@ func discard(w world) step {
 	return step{kind: stepDiscard}
 }
 
-// connect asks for a session on each replica. After the promotion, pods that were evicted are waited for first.
+// connect asks for a session on each replica, and then for those that are missing: which those are, a group's primary
+// knows. After the promotion, pods that were evicted are waited for first.
 func connect(w world) (step, bool) {
-	if len(w.instances()) < w.target.Replicas {
-		return step{kind: stepAwaitPod, target: w.missingReplica()}, true
-	}
 	for _, r := range w.replicas {
 		switch {
 		case r.Ending, r.Endpoint.Address == "", !r.Ready && w.keeper.Restart != nil:
@@ -254,6 +252,9 @@ func connect(w world) (step, bool) {
 		case !r.connected && !r.expired:
 			return step{kind: stepConnect, target: r.Name}, true
 		}
+	}
+	if w.incomplete() {
+		return step{kind: stepAwaitPod, target: w.missingReplica()}, true
 	}
 	return step{}, false
 }

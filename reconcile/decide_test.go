@@ -161,6 +161,14 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"a group: the primary last", with(paused(), group, func(w *world) { w.replicas[0].next, w.replicas[1].next = yes, yes }), "apply db-0"},
 		{"a group: promoted only when all took it", with(applied(), group), "promote"},
 		{"a group: a replica is down", with(applied(), group, func(w *world) { w.replicas = w.replicas[1:] }), "await db-1"},
+		{"a group: a replica that was asked for in the middle has not joined, and cannot", with(paused(), group, func(w *world) { w.target.Replicas = 4 }), "apply db-1"},
+		{"a group: it has joined, and its pod is gone", with(paused(), group, func(w *world) {
+			w.target.Replicas = 4
+			w.group.Replicas = append(w.group.Replicas, mssql.GroupReplica{Server: "db-3"})
+		}), "await db-3"},
+		{"a group: its secondaries know only themselves", with(paused(), group, func(w *world) {
+			w.replicas, w.group.Replicas = w.replicas[:2], w.group.Replicas[:1]
+		}), "await db-0"},
 		{"a group: it has a member that nobody found", with(applied(), group, func(w *world) { w.absent = []string{"db-3"} }), "wait"},
 		{"a group: the first pod to restart", with(listed(), group), "evict db-1"},
 		{"a group: the next pod waits until the group is healthy", with(listed(), group, func(w *world) {

@@ -142,7 +142,7 @@ func recoveryMessage(w world, keeper Secret) string {
 		}
 		fmt.Fprintf(&b, "%s opens with %s; ", r.Name, key)
 	}
-	if len(w.instances()) < w.target.Replicas {
+	if w.incomplete() {
 		fmt.Fprintf(&b, "%s is not there, it opens with either next.password or live.password; ", w.missingReplica())
 	}
 	fmt.Fprintf(&b, "the keys are in the Secret %s/%s, nothing was discarded. Read one with: kubectl -n %s get secret %s -o go-template='{{index .data \"next.password\" | base64decode}}'. A new request takes this one's credential to its end first",

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+
+	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 // promoted reports whether the auth Secret holds the staged credential.
@@ -17,6 +19,20 @@ func (w world) pair() bool { return w.keeper.Next.Username != w.keeper.Live.User
 func (w world) instances() []replica {
 	return slices.DeleteFunc(slices.Clone(w.replicas), func(r replica) bool { return r.contained })
 }
+
+// wanted is how many servers have to be there. A group's own list of its members counts where it has one: a replica that
+// was asked for and never joined has no password to change, and while gitrota keeps KubeDB away it cannot come. When it
+// does, it begins with what is in the auth Secret by then.
+func (w world) wanted() int {
+	members := w.group.Replicas
+	if slices.ContainsFunc(members, func(m mssql.GroupReplica) bool { return m.Primary }) { // a secondary knows only itself
+		return min(len(members), w.target.Replicas)
+	}
+	return w.target.Replicas
+}
+
+// incomplete reports whether a server is missing.
+func (w world) incomplete() bool { return len(w.instances()) < w.wanted() }
 
 // replica finds a replica by its name; the zero replica if there is none.
 func (w world) replica(name string) replica {

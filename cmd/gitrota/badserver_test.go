@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
 	"github.com/gitrota/gitrota/reconcile/mssql"
@@ -169,7 +170,9 @@ func TestADatabaseThatIsNotToBeTouchedYetIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.databases("patient", "urgent", "paused")
-	w.database("group", kubetest.AvailabilityGroup(3))
+	w.database("group", kubetest.AvailabilityGroup(3), func(db *unstructured.Unstructured) {
+		require.NoError(t, unstructured.SetNestedField(db.Object, "DistributedAG", "spec", "topology", "mode"))
+	})
 	before := map[string]traces{}
 	for database, status := range map[string]string{
 		"patient": `{"phase":"NotReady"}`, "urgent": `{"phase":"NotReady"}`, "group": `{}`,
@@ -191,7 +194,7 @@ func TestADatabaseThatIsNotToBeTouchedYetIsWaitedFor(t *testing.T) {
 	w.eventually("group has ended", func() bool { return w.status("group").ended() })
 	require.Equal(t, "Denied", w.status("group").phase())
 	require.Equal(t, "TopologyNotSupported", w.status("group").condition("Denied").Reason)
-	require.Equal(t, "rotations/group.yaml:1: MSSQLServer "+w.namespace+`/group is not a standalone server (topology "AvailabilityGroup", 3 replicas); gitrota rotates standalone servers; rotate it by hand`,
+	require.Equal(t, "rotations/group.yaml:1: MSSQLServer "+w.namespace+`/group has the topology "DistributedAG" with 3 replicas; gitrota rotates standalone servers and availability groups; rotate each side by its own SQLServer document in Git`,
 		w.status("group").condition("Denied").Message)
 	for database, said := range map[string]string{
 		"patient": "is not Ready: its phase is NotReady; see kubectl describe ms, or rotate regardless with spec.apply: Always",
