@@ -162,7 +162,7 @@ func publish(w world) step {
 		return s
 	}
 	switch {
-	case w.keeper.Published.IsZero(), w.keeper.Repaired != nil && w.keeper.Repaired.Version == w.auth.version():
+	case !w.published(), w.keeper.Repaired != nil && w.keeper.Repaired.Version == w.auth.version():
 		return step{kind: stepPromote}
 	case w.keeper.Repaired == nil:
 		return step{kind: stepRepair}

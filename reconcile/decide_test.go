@@ -136,6 +136,9 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"the auth Secret was deleted meanwhile", with(applied(), func(w *world) { w.auth = Secret{Name: "db-auth"} }), "promote"},
 		{"promoted, pods not listed", promoted(), "restarts"},
 		{"the auth Secret was overwritten after the promotion", with(listed(), foreign), "repair"},
+		{"it was overwritten before the keeper was told of the promotion", with(applied(), func(w *world) {
+			w.auth.Annotations = map[string]string{annotationRotation: "id"}
+		}), "repair"},
 		{"that was noted", with(listed(), foreign, noted), "promote"},
 		{"and it was overwritten again", with(listed(), foreign, noted, func(w *world) { w.auth.ResourceVersion = "2" }), "reject"},
 		{"a listed pod still runs", listed(), "evict db-0"},

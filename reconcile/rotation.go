@@ -208,7 +208,10 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 		return &exhausted{cause}
 	case left < delayFirst:
 		timedOut := *cause
-		timedOut.Class, timedOut.Reason = fault.Refuse, ReasonTimeout
+		timedOut.Class = fault.Refuse
+		if cause.Reason != ReasonConsumers { // which says more: everything but the consumers is in order
+			timedOut.Reason = ReasonTimeout
+		}
 		timedOut.Message = fmt.Sprintf("the step %q did not end within its timeout of %s: %s", s, timeout, cause.Message)
 		return &exhausted{&timedOut}
 	}

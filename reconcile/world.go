@@ -12,6 +12,12 @@ func (w world) promoted() bool {
 	return w.auth.UID != "" && w.auth.credential(w.target.AuthSecret) == w.keeper.Next.Credential
 }
 
+// published reports whether the auth Secret has held the staged credential. The keeper is told a little later, and until
+// then the Secret's own annotation says it, which who overwrites the data leaves alone.
+func (w world) published() bool {
+	return !w.keeper.Published.IsZero() || w.auth.Annotations[annotationRotation] == w.keeper.Next.RotationID
+}
+
 // pair reports whether the staged credential is of another login than the live one, so that both are valid for a while.
 func (w world) pair() bool { return w.keeper.Next.Username != w.keeper.Live.Username }
 

@@ -189,31 +189,44 @@ func (w *world) requireOneRotation(request string) {
 // request is passed on, or after it has succeeded.
 func (w *world) apiProxy(at moment, after bool, kill func()) *httptest.Server {
 	w.Helper()
-	target, err := url.Parse(w.cluster.Config.Host)
-	require.NoError(w.T, err)
-	// Who the agent is, its own token says.
-	transport, err := rest.TransportFor(rest.AnonymousClientConfig(w.cluster.Config))
-	require.NoError(w.T, err)
 	path := regexp.MustCompile(at.path)
 	matches := func(r *http.Request) bool { return r.Method == at.method && path.MatchString(r.URL.Path) }
 	var seen atomic.Int32
-	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.Transport = transport
-	forward.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
-	forward.ModifyResponse = func(r *http.Response) error {
+	return w.apiFront(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !after && matches(r) && int(seen.Add(1)) == at.nth {
+			kill()
+			panic(http.ErrAbortHandler)
+		}
+		return true
+	}, func(r *http.Response) {
 		// A conflict is no write: the agent will come back with it.
 		if after && matches(r.Request) && r.StatusCode < 300 && int(seen.Add(1)) == at.nth {
 			kill()
 			panic(http.ErrAbortHandler)
 		}
+	})
+}
+
+// apiFront passes on what an agent asks of the API server, unless before has answered it and returns false. It shows
+// each answer to after.
+func (w *world) apiFront(before func(http.ResponseWriter, *http.Request) bool, after func(*http.Response)) *httptest.Server {
+	w.Helper()
+	target, err := url.Parse(w.cluster.Config.Host)
+	require.NoError(w.T, err)
+	// Who the agent is, its own token says.
+	transport, err := rest.TransportFor(rest.AnonymousClientConfig(w.cluster.Config))
+	require.NoError(w.T, err)
+	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.Transport = transport
+	forward.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
+	forward.ModifyResponse = func(r *http.Response) error {
+		after(r)
 		return nil
 	}
 	proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if !after && matches(r) && int(seen.Add(1)) == at.nth {
-			kill()
-			panic(http.ErrAbortHandler)
+		if before(rw, r) {
+			forward.ServeHTTP(rw, r)
 		}
-		forward.ServeHTTP(rw, r)
 	}))
 	proxy.Config.ErrorLog = log.New(io.Discard, "", 0) // the agent's death is not news
 	proxy.StartTLS()                                   // client-go sends no token in the clear

@@ -203,8 +203,7 @@ func TestADocumentAndAMSSQLServerOfOneNameAreTold(t *testing.T) {
 	w := newWorld(t)
 	s := w.outside("twice")
 	w.keep("twice-auth", s.Admin)
-	w.cluster.Apply(t, "apiVersion: kubedb.com/v1alpha2\nkind: MSSQLServer\nmetadata:\n  name: twice\n  namespace: "+w.namespace+
-		"\n  annotations: {devcluster.gitrota.dev/unmanaged: \"true\"}\nspec: {version: 2022-cu12, tls: {clientTLS: false}}\n")
+	w.unmanaged("twice")
 	w.repo.Commit(map[string]string{"rotations/twice.yaml": w.document("twice", s.at(), authSecret("twice"), trusted) + "---\n" + w.request("twice", "twice")}, "Rotate twice")
 	require.Equal(t, 1, w.once("--allow-hosts", "127.0.0.1"))
 

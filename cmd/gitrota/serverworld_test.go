@@ -144,3 +144,10 @@ func (w *world) requireKeeper(name string, live, previous credential.Credential)
 	require.Equal(w.T, live, w.kept(name, "live.username", "live.password"))
 	require.Equal(w.T, previous, w.kept(name, "previous.username", "previous.password"))
 }
+
+// unmanaged makes a MSSQLServer that nobody runs.
+func (w *world) unmanaged(name string) {
+	w.Helper()
+	w.cluster.Apply(w.T, fmt.Sprintf("apiVersion: kubedb.com/v1alpha2\nkind: MSSQLServer\nmetadata:\n  name: %s\n  namespace: %s\n"+
+		"  annotations: {devcluster.gitrota.dev/unmanaged: \"true\"}\nspec: {version: 2022-cu12, tls: {clientTLS: false}}\n", name, w.namespace))
+}

@@ -24,6 +24,8 @@ const (
 	ReasonUntrusted = "CertificateUntrusted"
 	// ReasonRefusedLogin: the server refused the credential (18456).
 	ReasonRefusedLogin = "CredentialRefused"
+	// ReasonWindowsOnly: the server takes no logins of its own (18452).
+	ReasonWindowsOnly = "WindowsLoginsOnly"
 	// ReasonLocked: the login is locked out (18486, 15113).
 	ReasonLocked = "LoginLocked"
 	// ReasonDisabled: the login is disabled (18470).

@@ -25,7 +25,7 @@ func TestALoginIsTriedOnceAndEachRefusalHasItsClass(t *testing.T) {
 	server := mssqltest.StandIn(t)
 	for i, want := range []verdict{
 		{18456, fault.Stop, mssql.ReasonRefusedLogin},
-		{18452, fault.Stop, mssql.ReasonRefusedLogin},
+		{18452, fault.Stop, mssql.ReasonWindowsOnly},
 		{18401, fault.Wait, mssql.ReasonStarting},
 		{18451, fault.Wait, mssql.ReasonStarting},
 		{18461, fault.Wait, mssql.ReasonStarting},

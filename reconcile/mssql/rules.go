@@ -40,7 +40,7 @@ var rules = map[int32]rule{
 
 	// The login.
 	18456: {fault.Stop, ReasonRefusedLogin, "refused the login of %q (error 18456): the password is not the one that the server has", ""},
-	18452: {fault.Stop, ReasonRefusedLogin, "takes Windows logins only (error 18452)", "enable SQL Server authentication (mixed mode) on it"},
+	18452: {fault.Stop, ReasonWindowsOnly, "takes Windows logins only (error 18452)", "enable SQL Server authentication (mixed mode) on it"},
 	18470: {fault.Stop, ReasonDisabled, "has the login %q disabled (error 18470)", "enable it: ALTER LOGIN ... ENABLE"},
 	18486: {fault.Stop, ReasonLocked, "has the login %q locked out (error 18486)", unlock},
 	15113: {fault.Stop, ReasonLocked, "has the login %q locked out (error 15113)", unlock},
