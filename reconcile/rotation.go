@@ -193,7 +193,7 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 		r.Clock.Sleep(ctx, delay/10)
 		return nil
 	}
-	cause := fault.As(err)
+	cause, before := fault.As(err), a.last
 	if a.last == nil || a.last.Message != cause.Message {
 		r.Log.Info("step does not go on", "request", r.status.Request.Key(), "step", s, "class", cause.Class, "reason", cause.Reason, "message", cause.Message)
 	}
@@ -207,12 +207,16 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 	case cause.Class == fault.Refuse, cause.Class == fault.Stop:
 		return &exhausted{cause}
 	case left < delayFirst:
-		timedOut := *cause
+		timedOut, what := *cause, cause.Message
+		if before != nil && errors.Is(cause, context.DeadlineExceeded) {
+			// The end of its time has cut this try short, perhaps as it had just begun: the one before it tells more.
+			timedOut, what = *before, before.Message+" (the last try had no answer yet when the time was over)"
+		}
 		timedOut.Class = fault.Refuse
 		if cause.Reason != ReasonConsumers { // which says more: everything but the consumers is in order
 			timedOut.Reason = ReasonTimeout
 		}
-		timedOut.Message = fmt.Sprintf("the step %q did not end within its timeout of %s: %s", s, timeout, cause.Message)
+		timedOut.Message = fmt.Sprintf("the step %q did not end within its timeout of %s: %s", s, timeout, what)
 		return &exhausted{&timedOut}
 	}
 	// Towards the end the tries come closer together, so that a short timeout is used and not cut to its half.

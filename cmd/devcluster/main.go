@@ -37,7 +37,8 @@ no loopback addresses as endpoints, so connect to the IP of a pod.
 Annotations, of a MSSQLServer for all its pods, or of one pod:
 
   devcluster.gitrota.dev/faults       the SQL Server misbehaves, at once: the JSON of mssqltest.Faults,
-                                      such as {"refuseConnections": true}
+                                      such as {"refuseConnections": true}; the pod's condition of this
+                                      name has in its message what is in force
   devcluster.gitrota.dev/stop-delay   how long a pod takes to go after its server has stopped, such as 35s
   devcluster.gitrota.dev/unmanaged    "true" on a MSSQLServer: the provisioner leaves it alone
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 	"github.com/stretchr/testify/require"
@@ -80,6 +79,7 @@ func TestAWrongRequestSaysWhereAndWhyAndHarmsNothing(t *testing.T) {
 		require.Contains(t, problems, "where: rotations/nameless.yaml:4\n")
 		require.Contains(t, problems, "metadata.namespace is missing")
 		require.Contains(t, problems, "  reason: PlaintextSecret\n  where: rotations/plaintext-secret.yaml:8\n")
+		w.eventually("beside-broken has ended", func() bool { return w.status("beside-broken").ended() })
 		require.Equal(t, "Failed", w.status("beside-broken").phase())
 		require.Contains(t, w.status("beside-broken").condition("Failed").Message, "rotations/broken.yaml:12: there is no MSSQLServer")
 	})
@@ -106,7 +106,7 @@ func TestAWrongRequestSaysWhereAndWhyAndHarmsNothing(t *testing.T) {
 			}
 		}
 	})
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate(), "the agent has lived through it")
 }
 
@@ -207,22 +207,23 @@ func (s status) ended() bool {
 	return false
 }
 
-// requireIdle waits until the agent does nothing but poll, and checks that it writes nothing then.
-func (w *world) requireIdle() {
-	w.Helper()
-	var began time.Time
-	var requests int
+// requireIdle waits until the agent does nothing but poll: three times in a row it finds nothing to do and writes
+// nothing. So many requests wait for something, each with its database.
+func (p *agentProcess) requireIdle(waiting int) {
+	p.w.Helper()
+	var polls int
 	var head string
-	w.eventually("three polls take their time, and nothing comes between them", func() bool {
-		switch polled := w.git.Requests() - requests; {
-		case began.IsZero(), polled >= 3 && time.Since(began) < 1500*time.Millisecond:
-			began, requests, head = time.Now(), w.git.Requests(), w.repo.Head()
+	p.w.eventually("three polls find nothing to do", func() bool {
+		_, metrics := p.get("/metrics")
+		idle := metric(metrics, "gitrota_requests_unfinished") == waiting && metric(metrics, "gitrota_rotations_running") == waiting &&
+			metric(metrics, "gitrota_statuses_unsaved") == 0
+		polled, now := metric(metrics, `gitrota_polls_total{result="success"}`), p.w.repo.Head()
+		if !idle || now != head {
+			polls, head = polled, now
 			return false
-		default:
-			return polled >= 3
 		}
+		return polled >= polls+3
 	})
-	require.Equal(w.T, head, w.repo.Head())
 }
 
 // databases makes many databases as the guide does, side by side, and waits until they are Ready.
@@ -248,6 +249,7 @@ func (w *world) databasesWith(faults map[string]string) {
 	w.cluster.Apply(w.T, all.String())
 	for name := range faults {
 		w.cluster.WaitReady(w.T, w.namespace, name)
+		w.faulty(name, faults[name])
 		w.remember(w.live(name).Password)
 	}
 }
@@ -314,7 +316,7 @@ func TestAManifestThatChangesAfterItsRequestHasEndedRotatesNothing(t *testing.T)
 		require.Equal(t, "Successful", s.phase(), "what was done stays done")
 		require.Equal(t, served.types(), s.types()[:len(served.types())])
 		require.Equal(t, served.Metadata, s.Metadata)
-		w.requireIdle()
+		agent.requireIdle(0)
 	}
 	require.Equal(t, after, w.traces("db"))
 	require.Zero(t, w.passwordChanges("other"))
@@ -347,7 +349,7 @@ func TestAMendedManifestRunsUnderItsOwnName(t *testing.T) {
 	w.eventually("unread is Successful", func() bool { return w.status("unread").phase() == "Successful" })
 	require.NotContains(t, w.files(), "problems.yaml", "the report goes with what it reports")
 	require.Equal(t, 2, w.passwordChanges("db"))
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate())
 }
 

@@ -12,46 +12,52 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
-	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 func TestAServerThatDoesNotAnswerEndsItsRequestInTimeAndHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.databases("refusing", "silent", "good")
+	w.databases("stuck", "refusing", "silent", "good")
 	before := map[string]traces{}
-	for database, fault := range map[string]string{"refusing": `{"refuseConnections":true}`, "silent": `{"silent":true}`} {
+	for database, fault := range map[string]string{"refusing": `{"refuseConnections":true}`, "silent": `{"silent":true}`, "stuck": `{"silent":true}`} {
 		w.unwatched(database)
 		before[database] = w.traces(database)
-		w.closed(database, fault)
+		w.faults(database, fault)
 	}
+	w.repo.Commit(map[string]string{"rotations/stuck.yaml": w.request("stuck", "stuck", "timeout: 1h")}, "Rotate stuck, which may take its time")
+	agent := w.agent()
+	w.eventually("stuck has begun", func() bool { return w.status("stuck").phase() == "Progressing" })
+
+	// From here on one request hangs on its server, whatever happens to the others.
 	w.repo.Commit(map[string]string{
 		"rotations/refusing.yaml": w.request("refusing", "refusing", "timeout: 3s"),
 		"rotations/silent.yaml":   w.request("silent", "silent", "timeout: 3s"),
 		"rotations/good.yaml":     w.request("good", "good"),
-	}, "Rotate all three")
-	agent := w.agent()
+	}, "Rotate the others")
 	w.eventually("good is Successful", func() bool { return w.status("good").phase() == "Successful" })
-
 	for database, said := range map[string]string{"refusing": "connection reset by peer", "silent": "it gave no answer in time"} {
 		w.eventually(database+" has ended", func() bool { return w.status(database).ended() })
 		s := w.status(database)
 		require.Equal(t, "Failed", s.phase())
 		failed := s.condition("Failed")
 		require.Equal(t, "Timeout", failed.Reason)
-		require.Regexp(t, fmt.Sprintf(`^rotations/%s.yaml:1: the step "connect %[1]s-0" did not end within its timeout of 3s: %[1]s-0 \(127[0-9.]+:1433\) cannot be reached: .*%s; check that the server runs and that gitrota may connect to its port$`, database, said), failed.Message)
+		// The last of the tries that were refused may meet the end of the step's time first.
+		require.Regexp(t, fmt.Sprintf(`^rotations/%s.yaml:1: the step "connect %[1]s-0" did not end within its timeout of 3s: %[1]s-0 \(127[0-9.]+:1433\) cannot be reached: .*%s( \(the last try had no answer yet when the time was over\))?; check that the server runs and that gitrota may connect to its port$`, database, said), failed.Message)
 		took := failed.LastTransitionTime.Sub(s.condition("RotateAuth").LastTransitionTime)
-		require.GreaterOrEqual(t, took, 2*time.Second)
-		require.LessOrEqual(t, took, 8*time.Second)
-		applied := w.status("good").condition("CredentialApplied--good-0").LastTransitionTime
-		require.False(t, applied.After(failed.LastTransitionTime), "good did not wait for %s", database)
+		require.GreaterOrEqual(t, took, 2*time.Second, "conditions carry whole seconds: it was given its 3s")
 		require.Equal(t, before[database], w.traces(database))
 	}
+	require.Equal(t, "Progressing", w.status("stuck").phase(), "each has its own time, and the others did not wait")
+	require.Equal(t, before["stuck"], w.traces("stuck"))
 
-	w.podFaults("silent", "{}")
+	w.faults("silent", "{}")
 	w.repo.Commit(map[string]string{"rotations/once-more.yaml": w.request("once-more", "silent")}, "Rotate silent once more")
 	w.eventually("once-more is Successful", func() bool { return w.status("once-more").phase() == "Successful" })
-	require.Equal(t, 0, agent.terminate())
+	require.Equal(t, 0, agent.terminate(), "a server that does not answer holds up the agent's end neither")
+
+	w.faults("stuck", "{}")
+	require.Equal(t, 0, w.once())
+	require.Equal(t, "Successful", w.status("stuck").phase())
 }
 
 func TestALiveCredentialThatTheServerRefusesIsTriedOnce(t *testing.T) {
@@ -77,11 +83,11 @@ func TestALiveCredentialThatTheServerRefusesIsTriedOnce(t *testing.T) {
 	after.FailedLogins, after.Keeper = 1, true // the keeper remembers that it was tried
 	require.Equal(t, after, w.traces("db"))
 	require.Empty(t, w.secret("db-auth-keeper").Data["next.password"])
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate())
 
 	agent = w.agent()
-	w.requireIdle()
+	agent.requireIdle(0)
 	w.repo.Delete("Clean up what looks generated", w.statusPath("r"))
 	w.eventually("the status comes back", func() bool { return w.status("r").ended() })
 	require.Equal(t, first.Status, w.status("r").Status)
@@ -110,8 +116,8 @@ func TestWhatAServerSaysDecidesWhatHappens(t *testing.T) {
 		files["rotations/"+database+".yaml"] = w.request(database, database)
 		before[database] = w.traces(database)
 	}
-	w.closed("locked", `{"logins":[{"error":18486}]}`)
-	w.closed("upgrading", `{"logins":[{"error":18401,"times":4}]}`)
+	w.faults("locked", `{"logins":[{"error":18486}]}`)
+	w.faults("upgrading", `{"logins":[{"error":18401,"times":4}]}`)
 	lockedBefore, policyBefore := strings.Count(w.errorlog("locked"), "Error: 18486"), w.live("policy")
 	w.repo.Commit(files, "Rotate all")
 	agent := w.agent()
@@ -154,11 +160,11 @@ func TestWhatAServerSaysDecidesWhatHappens(t *testing.T) {
 		require.Empty(t, w.secret("policy-auth-keeper").Data["next.password"])
 		require.True(t, w.opens("policy", policyBefore))
 	})
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate())
 
 	agent = w.agent()
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, lockedBefore+1, strings.Count(w.errorlog("locked"), "Error: 18486"), "asked once, also after a restart")
 	w.repo.Commit(map[string]string{"rotations/policy-again.yaml": w.request("policy-again", "policy")}, "Rotate policy again")
 	w.eventually("policy-again is Successful", func() bool { return w.status("policy-again").phase() == "Successful" })
@@ -200,14 +206,14 @@ func TestADatabaseThatIsNotToBeTouchedYetIsWaitedFor(t *testing.T) {
 		"patient": "is not Ready: its phase is NotReady; see kubectl describe ms, or rotate regardless with spec.apply: Always",
 		"paused":  `is paused: "Dana moves the volume"; wait for whoever paused it, or remove its condition Paused`,
 	} {
+		w.eventually(database+" waits", func() bool { return w.status(database).phase() == "Pending" })
 		s := w.status(database)
-		require.Equal(t, "Pending", s.phase(), database)
 		require.Equal(t, fmt.Sprintf("rotations/%s.yaml:1: MSSQLServer %s/%s %s", database, w.namespace, database, said), s.condition("Waiting").Message)
 		require.Equal(t, "True", s.condition("Waiting").Status)
 	}
 	require.Equal(t, "DatabaseNotReady", w.status("patient").condition("Waiting").Reason)
 	require.Equal(t, "DatabasePaused", w.status("paused").condition("Waiting").Reason)
-	w.requireIdle()
+	agent.requireIdle(2)
 	require.Equal(t, 0, agent.terminate())
 	for _, database := range []string{"patient", "paused", "group"} {
 		require.Equal(t, before[database], w.traces(database), database)
@@ -278,29 +284,6 @@ func (w *world) kubeconfigWithout(resource string) string {
 func (w *world) unwatched(database string) {
 	w.Helper()
 	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "mssqlserver", database, "devcluster.gitrota.dev/unmanaged=true")
-}
-
-// podFaults makes the server in the database's pod misbehave, which its successor will not.
-func (w *world) podFaults(database, json string) {
-	w.Helper()
-	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "--overwrite", "pod", database+"-0", "devcluster.gitrota.dev/faults="+json)
-}
-
-// closed gives a server a fault that keeps everybody out, and waits until it does; that takes one login.
-func (w *world) closed(database, json string) {
-	w.Helper()
-	pod, err := w.cluster.Client.CoreV1().Pods(w.namespace).Get(w.Context(), database+"-0", metav1.GetOptions{})
-	require.NoError(w.T, err)
-	w.podFaults(database, json)
-	w.eventually(database+" lets nobody in", func() bool {
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, w.live(database))
-		if err == nil {
-			session.Close()
-		}
-		return err != nil
-	})
 }
 
 // setPassword overwrites the auth Secret, as somebody does who does not ask the server.

@@ -212,7 +212,7 @@ func eachFile(t *testing.T, visit func(name string, content []byte)) {
 			return err
 		case entry.IsDir() && (name == ".git" || name == ".build"):
 			return fs.SkipDir
-		case !entry.Type().IsRegular():
+		case !entry.Type().IsRegular(), name == ".git": // in a worktree, it is a file that says where the repository is
 			return nil
 		}
 		content, err := os.ReadFile(filepath.Join(topLevel, name))

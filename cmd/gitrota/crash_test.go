@@ -1,9 +1,11 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/pem"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -67,33 +69,44 @@ func TestAnAgentKilledAtAnyWriteGoesOnAsIfNothingHadHappened(t *testing.T) {
 func TestAnAgentKilledWhileTheServerChangesThePasswordGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.database("db")
-	w.faults("db", `{"statements":[{"kind":"ALTER LOGIN","delay":"2s","times":1}]}`)
+	w.databasesWith(map[string]string{"db": `{"statements":[{"kind":"ALTER LOGIN","delay":"1h","times":1}]}`})
 	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate db")
 	agent := w.agent()
-	w.eventually("the change is under way", func() bool { return strings.Contains(agent.log(), "step=pause") })
+	w.eventually("the change is under way", func() bool { return strings.Contains(agent.log(), "step=pause") && w.busy("db") })
 	agent.kill()
 
 	require.Equal(t, 0, w.once())
 	w.requireOneRotation("r")
 }
 
+// busy reports whether the database's server executes a statement of gitrota.
+func (w *world) busy(database string) bool {
+	w.Helper()
+	login := w.live(database)
+	address := url.URL{
+		Scheme: "sqlserver", User: url.UserPassword(login.Username, login.Password.Reveal()), Host: w.pod(database).Status.PodIP + ":1433",
+		RawQuery: "encrypt=true&trustservercertificate=true",
+	}
+	db, err := sql.Open("sqlserver", address.String())
+	require.NoError(w.T, err)
+	defer db.Close()
+	var statements int
+	require.NoError(w.T, db.QueryRowContext(w.Context(),
+		"SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE program_name = 'gitrota' AND status = 'running'").Scan(&statements))
+	return statements > 0
+}
+
 func TestAnAgentKilledBeforeAndAfterItsPushWritesTheResultOnce(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		name string
-		kill func(next http.HandlerFunc, kill func()) http.HandlerFunc
+		name          string
+		before, after func(w *world) bool // the agent dies before or after the push at which this is so
 	}{
-		{"before the push", func(_ http.HandlerFunc, kill func()) http.HandlerFunc {
-			return func(http.ResponseWriter, *http.Request) { kill(); panic(http.ErrAbortHandler) }
-		}},
-		{"after the push, its answer lost", func(next http.HandlerFunc, kill func()) http.HandlerFunc {
-			return func(_ http.ResponseWriter, r *http.Request) {
-				next(httptest.NewRecorder(), r)
-				kill()
-				panic(http.ErrAbortHandler)
-			}
-		}},
+		{"before the push", func(w *world) bool {
+			keeper := w.secret("db-auth-keeper")
+			return keeper != nil && strings.Contains(string(keeper.Data["finished"]), "Successful")
+		}, never},
+		{"after the push, its answer lost", never, func(w *world) bool { return w.status("r").phase() == "Successful" }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -102,11 +115,19 @@ func TestAnAgentKilledBeforeAndAfterItsPushWritesTheResultOnce(t *testing.T) {
 			w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate db")
 			var victim atomic.Pointer[agentProcess]
 			w.git.Break(gittest.OnPush(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-				if r.Method != http.MethodPost || victim.Load() == nil || !strings.Contains(victim.Load().log(), "phase=Successful") {
-					next.ServeHTTP(rw, r)
-					return
+				dieIf := func(is bool) {
+					if is {
+						victim.Load().cmd.Process.Kill()
+						panic(http.ErrAbortHandler)
+					}
 				}
-				tc.kill(next.ServeHTTP, func() { victim.Load().cmd.Process.Kill() })(rw, r)
+				dieIf(tc.before(w))
+				answer := httptest.NewRecorder()
+				next.ServeHTTP(answer, r)
+				dieIf(tc.after(w))
+				maps.Copy(rw.Header(), answer.Header())
+				rw.WriteHeader(answer.Code)
+				answer.Body.WriteTo(rw)
 			}))
 			victim.Store(w.agent())
 			require.Equal(t, -1, victim.Load().wait(), "the agent was killed")
@@ -117,6 +138,8 @@ func TestAnAgentKilledBeforeAndAfterItsPushWritesTheResultOnce(t *testing.T) {
 		})
 	}
 }
+
+func never(*world) bool { return false }
 
 func TestWhateverBecomesOfItsManifestAFinishedRequestRotatesNothingAgain(t *testing.T) {
 	t.Parallel()

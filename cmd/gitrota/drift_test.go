@@ -121,7 +121,7 @@ func TestAWriterWhoAlwaysRestoresTheSecretIsNotFoughtWith(t *testing.T) {
 		"keep that writer off the Secret: take its data out of that tool's manifests, or let it ignore them", r.why())
 	require.Equal(t, "True", r.condition("RolledBack").Status)
 	w.overwritten("False", "holds the live credential") // which is the old one
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.EqualValues(t, 2, written.Load(), "the promotion and its repetition")
 	require.Equal(t, before, w.kept("forever-auth"), "that writer has it as he wants it")
 	w.requireOneTruth(s)
@@ -209,6 +209,6 @@ func TestANamespaceThatIsDeletedInTheMiddleOfARotationEndsItAndHoldsUpNothing(t 
 	ended := other.ended("doomed")
 	t.Log(ended.phase(), ended.why(), ended.types())
 	require.LessOrEqual(t, s.StandIn().PasswordChanges("app"), 2)
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate())
 }

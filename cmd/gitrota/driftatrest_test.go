@@ -48,13 +48,13 @@ func TestASecretThatIsOverwrittenAtRestIsRepairedOnceAndNoMore(t *testing.T) {
 	require.Equal(t, live, w.kept("db-auth"))
 	require.Equal(t, old, w.kept("db-auth", "username.prev", "password.prev"))
 	w.overwritten("False", "the Secret "+w.namespace+"/db-auth holds the live credential")
-	w.requireIdle()
+	agent.requireIdle(0)
 
 	require.NoError(t, w.write(t.Context(), "argocd-controller", "db-auth", old))
 	w.overwritten("True", "argocd-controller has overwritten the Secret "+w.namespace+"/db-auth again, after gitrota had repaired it once; "+
 		"the servers accept live.password of the Secret "+w.namespace+"/db-auth-keeper; keep that writer off the Secret")
 	version := w.secret("db-auth").ResourceVersion
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, version, w.secret("db-auth").ResourceVersion, "nobody is fought with")
 	require.Equal(t, old, w.kept("db-auth"))
 	require.True(t, s.lets(w.kept("db-auth-keeper", "live.username", "live.password")))
@@ -94,14 +94,14 @@ func TestAPasswordThatAPersonHasChangedEverywhereIsLeftAlone(t *testing.T) {
 
 	w.overwritten("True", "dana wrote another credential into the Secret "+w.namespace+"/db-auth, and the servers refuse the one that gitrota knows: "+
 		"the password was changed elsewhere, so nothing was done; the next rotation begins from what the Secret holds")
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, theirs, w.kept("db-auth"))
 	_, failed := s.StandIn().Logins("sa")
 	require.Equal(t, 1, failed, "the patrol has asked once")
 	require.Equal(t, 0, agent.terminate())
 
 	again := w.agent("--allow-hosts", "127.0.0.1", "--patrol-interval", "1s")
-	w.requireIdle()
+	agent.requireIdle(0)
 	_, failed = s.StandIn().Logins("sa")
 	require.Equal(t, 1, failed, "nor does the next agent ask again")
 	w.repo.Commit(map[string]string{"rotations/next.yaml": w.request("next", "db")}, "Rotate db again")

@@ -134,6 +134,6 @@ func TestEachErrorOfAServerHasItsOwnConsequence(t *testing.T) {
 			}
 		})
 	}
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, 0, agent.terminate())
 }

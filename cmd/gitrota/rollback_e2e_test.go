@@ -86,7 +86,7 @@ func TestARollbackBringsThePreviousPasswordBackOnce(t *testing.T) {
 
 	w.repo.Delete("Tidy", manifest)
 	w.repo.Commit(map[string]string{"rotations/moved.yaml": "# once more\n" + text}, "Bring it back elsewhere")
-	w.requireIdle()
+	agent.requireIdle(0)
 	require.Equal(t, s, w.status(back))
 	require.Equal(t, after, w.traces("db"), "a rollback that was served is served")
 

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -150,14 +154,26 @@ func (w *world) previous(database string) credential.Credential {
 	return credential.Credential{Username: string(secret.Data["username.prev"]), Password: credential.NewPassword(string(secret.Data["password.prev"]))}
 }
 
-// opens tries a credential on the database's server with a real login.
-func (w *world) opens(database string, login credential.Credential) bool {
+// pod is the one that the database's server runs in.
+func (w *world) pod(database string) *corev1.Pod {
 	w.Helper()
 	pod, err := w.cluster.Client.CoreV1().Pods(w.namespace).Get(w.Context(), database+"-0", metav1.GetOptions{})
 	require.NoError(w.T, err)
-	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	return pod
+}
+
+// annotatePod writes one of the annotations that devcluster obeys to the database's pod. Its successor will not have it.
+func (w *world) annotatePod(database, name, value string) {
+	w.Helper()
+	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "--overwrite", "pod", database+"-0", "devcluster.gitrota.dev/"+name+"="+value)
+}
+
+// opens tries a credential on the database's server with a real login.
+func (w *world) opens(database string, login credential.Credential) bool {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
-	session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod.Name, Address: pod.Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, login)
+	session, err := mssql.Open(ctx, mssql.Endpoint{Name: database, Address: w.pod(database).Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, login)
 	if err != nil {
 		require.ErrorContains(w.T, err, "18456")
 		return false
@@ -185,11 +201,21 @@ func (w *world) failedLogins(database string) int {
 
 var passwordChanged = regexp.MustCompile(`Password of login .sa. was changed`)
 
-// faults makes the database's server misbehave; "{}" heals it.
+// faults makes the server in the database's pod misbehave; "{}" heals it.
 func (w *world) faults(database, json string) {
 	w.Helper()
-	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "--overwrite", "mssqlserver", database, "devcluster.gitrota.dev/faults="+json)
-	time.Sleep(300 * time.Millisecond) // the annotation travels to the pod and from there to the server
+	w.annotatePod(database, "faults", json)
+	w.faulty(database, json)
+}
+
+// faulty waits until the database's server has these faults.
+func (w *world) faulty(database, json string) {
+	w.Helper()
+	w.eventually(database+" has the faults "+json, func() bool {
+		return slices.ContainsFunc(w.pod(database).Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == "devcluster.gitrota.dev/faults" && c.Message == json
+		})
+	})
 }
 
 // status is what the repository says about a request; the zero value if there is no status file.
@@ -266,6 +292,28 @@ func (p *agentProcess) log() string {
 	return p.out.String()
 }
 
+// get asks the agent's HTTP listener.
+func (p *agentProcess) get(path string) (int, string) {
+	p.w.Helper()
+	p.w.eventually("the agent listens", func() bool { return listening.MatchString(p.log()) })
+	response, err := http.Get("http://" + listening.FindStringSubmatch(p.log())[1] + path)
+	require.NoError(p.w.T, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(p.w.T, err)
+	return response.StatusCode, string(body)
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(127\.0\.0\.1:\d+)`)
+
+// metric finds a metric's value; 0 if it is not there yet.
+func metric(metrics, name string) int {
+	_, value, _ := strings.Cut("\n"+metrics, "\n"+name+" ")
+	value, _, _ = strings.Cut(value, "\n")
+	number, _ := strconv.Atoi(value)
+	return number
+}
+
 // start runs gitrota with these arguments until the test ends.
 func (w *world) start(args ...string) *agentProcess {
 	w.Helper()
@@ -288,7 +336,7 @@ func (w *world) start(args ...string) *agentProcess {
 func (w *world) agentArgs(more ...string) []string {
 	return append([]string{
 		"agent", "--repo", w.repo.URL(), "--interval", "1s", "--git-auth", w.gitAuth, "--sops-keys", w.sopsKeys,
-		"--kubeconfig", w.cluster.ServiceAccountKubeconfig(w.T, "gitrota", "gitrota"),
+		"--kubeconfig", w.cluster.ServiceAccountKubeconfig(w.T, "gitrota", "gitrota"), "--listen", "127.0.0.1:0",
 	}, more...)
 }
 
@@ -303,13 +351,18 @@ func (w *world) once(more ...string) int {
 	return w.agent(append([]string{"--once"}, more...)...).wait()
 }
 
+// patience is how long a command may take that ends by itself, so that a test fails which would not end. No test
+// passes by it.
+const patience = 3 * time.Minute
+
 // wait returns the exit code, -1 after a signal.
 func (p *agentProcess) wait() int {
 	p.w.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(patience):
 		p.kill()
+		require.FailNow(p.w.T, "gitrota did not end", p.log())
 	}
 	code := p.cmd.ProcessState.ExitCode()
 	if code != 0 {

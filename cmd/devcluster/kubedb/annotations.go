@@ -7,6 +7,9 @@ const (
 	UnmanagedAnnotation = "devcluster.gitrota.dev/unmanaged"
 	// FaultsAnnotation, on a pod, has its SQL Server misbehave: the JSON of mssqltest.Faults.
 	FaultsAnnotation = "devcluster.gitrota.dev/faults"
+	// FaultsCondition, of a pod, has in its message the annotation that its SQL Server obeys: whoever has changed the
+	// annotation waits for it.
+	FaultsCondition = "devcluster.gitrota.dev/faults"
 	// StopDelayAnnotation, on a pod, is how long it takes to go after its server has stopped, such as "35s". Without
 	// it a pod goes at once.
 	StopDelayAnnotation = "devcluster.gitrota.dev/stop-delay"

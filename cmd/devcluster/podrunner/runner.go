@@ -153,7 +153,7 @@ func (r *Runner) keep(ctx context.Context, pod *corev1.Pod, in *instance) (time.
 			return 0, err
 		}
 		seen.failure, seen.ready = in.failure, in.server != nil && listens(ctx, in.address)
-		again = probeInterval
+		seen.faults, again = in.faults, probeInterval
 		if in.server == nil {
 			again = time.Until(in.retryAt)
 		}

@@ -19,6 +19,7 @@ type observed struct {
 	failure   *startFailure // why SQL Server does not run; nil when it does
 	restarts  int32         // of SQL Server
 	ready     bool          // SQL Server listens; true for a pod that has none
+	faults    string        // the annotation that SQL Server obeys
 }
 
 // podStatus is what a kubelet would report of the pod. What has not changed since the last report is as it was there,
@@ -64,6 +65,11 @@ func podStatus(pod *corev1.Pod, seen observed, now time.Time) corev1.PodStatus {
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
 	} {
 		setCondition(&status, c, now)
+	}
+	if seen.faults != "" {
+		setCondition(&status, corev1.PodCondition{Type: kubedb.FaultsCondition, Status: corev1.ConditionTrue, Message: seen.faults}, now)
+	} else {
+		status.Conditions = slices.DeleteFunc(status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kubedb.FaultsCondition })
 	}
 	return status
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitrota/gitrota/cmd/devcluster/kubedb"
 )
 
 func TestPodStatus(t *testing.T) {
@@ -59,6 +61,14 @@ func TestPodStatus(t *testing.T) {
 		require.Equal(t, metav1.NewTime(now.Add(time.Minute)), conditionOf(status, corev1.PodReady).LastTransitionTime)
 		require.Equal(t, metav1.NewTime(now), conditionOf(status, corev1.PodInitialized).LastTransitionTime)
 		require.Contains(t, status.Conditions, theirs)
+	})
+	t.Run("the faults in force are told, until there are none", func(t *testing.T) {
+		faulty := running
+		faulty.faults = `{"silent":true}`
+		reported := pod.DeepCopy()
+		reported.Status = podStatus(pod, faulty, now)
+		require.Equal(t, `{"silent":true}`, conditionOf(reported.Status, kubedb.FaultsCondition).Message)
+		require.Empty(t, conditionOf(podStatus(reported, running, now), kubedb.FaultsCondition))
 	})
 }
 

@@ -17,8 +17,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// patience is how long the helpers wait for something that takes a second or two on an idle machine.
-const patience = time.Minute
+// patience is how long the helpers wait for something that takes a second or two on an idle machine. It is there so that
+// a test fails which would not end, and no measure of speed: on a busy machine everything may take its time.
+const patience = 3 * time.Minute
 
 // MSSQLServers and OpsRequests are the resources of KubeDB that the cluster serves.
 var (
