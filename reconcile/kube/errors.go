@@ -13,7 +13,7 @@ import (
 const (
 	// ReasonRejected: the API server refused a write for what it holds.
 	ReasonRejected = "RejectedByAPI"
-	// ReasonNamespaceTerminating: the namespace is being deleted, and nothing can be created in it any more.
+	// ReasonNamespaceTerminating: the namespace is being deleted, or gone, and nothing can be created in it any more.
 	ReasonNamespaceTerminating = "NamespaceTerminating"
 )
 

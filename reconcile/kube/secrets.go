@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
+	faults "github.com/gitrota/gitrota/reconcile/fault"
 )
 
 // Secret implements [reconcile.Cluster].
@@ -24,9 +25,13 @@ func (c *Cluster) Secret(ctx context.Context, namespace, name string) (reconcile
 
 // CreateSecret implements [reconcile.Cluster]. Owners and Writers are for the API server to say, here and in an update.
 func (c *Cluster) CreateSecret(ctx context.Context, s reconcile.Secret) (reconcile.Secret, error) {
+	what := "creating the Secret " + s.Namespace + "/" + s.Name
 	created, err := c.typed.CoreV1().Secrets(s.Namespace).Create(ctx, toSecret(s, &corev1.Secret{}), metav1.CreateOptions{FieldManager: FieldManager})
+	if apierrors.IsNotFound(err) { // what is not there, where something is created, is the namespace
+		return reconcile.Secret{}, faults.New(faults.Refuse, ReasonNamespaceTerminating, "", "%s: %v", what, err)
+	}
 	if err != nil {
-		return reconcile.Secret{}, fault("creating the Secret "+s.Namespace+"/"+s.Name, err)
+		return reconcile.Secret{}, fault(what, err)
 	}
 	return fromSecret(created), nil
 }

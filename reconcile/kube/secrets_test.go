@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
+	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/kube"
 	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
 )
@@ -121,4 +122,12 @@ func TestASecretTellsWhoseItIsAndWhoWroteIt(t *testing.T) {
 	patch("external-secrets", fmt.Sprintf(`{"metadata":{"ownerReferences":[
 		{"apiVersion":"v1","kind":"ConfigMap","name":%[1]q,"uid":%[2]q,"controller":true}]}}`, owner.Name, owner.UID))
 	require.Equal(t, []reconcile.Owner{{Kind: "ConfigMap", Name: owner.Name, UID: string(owner.UID), Controller: true}}, read().Owners)
+}
+
+func TestNothingIsCreatedWhereThereIsNoNamespace(t *testing.T) {
+	cluster := kubetest.Start(t)
+	c := connect(t, cluster.Config)
+	_, err := c.CreateSecret(t.Context(), reconcile.Secret{Namespace: "gone", Name: "db-auth", Type: "Opaque"})
+	require.Equal(t, fault.Refuse, fault.As(err).Class, "to try again changes nothing")
+	require.Equal(t, kube.ReasonNamespaceTerminating, fault.As(err).Reason)
 }
