@@ -153,7 +153,7 @@ func (d *deathTable) add(w *world, name string) {
 	for _, pod := range []string{"db-0", "db-1", "db-2"} {
 		changes, failed, starts = append(changes, len(w.changes(pod))), append(failed, len(w.refusals(pod))), append(starts, len(w.starts(pod))-1)
 	}
-	d.rows = append(d.rows, fmt.Sprintf("%-52s  %-11s  %-9v  %-9v  %v", name, w.status("r").phase(), changes, failed, starts))
+	d.rows = append(d.rows, fmt.Sprintf("%-52s  %-11s  %-9s  %-9s  %v", name, w.status("r").phase(), fmt.Sprint(changes), fmt.Sprint(failed), starts))
 }
 
 func (d *deathTable) String() string {

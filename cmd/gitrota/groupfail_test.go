@@ -73,10 +73,13 @@ func TestAReplicaThatGoesDownInTheMiddleTurnsTheOthersBackAndIsNotForgotten(t *t
 	before := w.live("db")
 	w.unwatched("db")
 	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"3s","times":1}]}`)
-	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db", "timeout: 6s")}, "Rotate db")
+	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db", "timeout: 8s")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is changed", func() bool { return len(w.changes("db-1")) == 1 })
-	w.replicaFaults("db-0", `{"refuseConnections":true,"statements":[{"drop":"before"}]}`)
+	agent.frozen(func() {
+		w.shut("db-0")
+		require.Empty(t, w.changes("db-0"), "it goes down before its turn")
+	})
 
 	w.eventually("r has ended", func() bool { return w.status("r").ended() })
 	s := w.status("r")

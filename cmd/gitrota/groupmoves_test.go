@@ -13,12 +13,14 @@ func TestAFailoverBetweenTwoChangesLeavesNoReplicaBehind(t *testing.T) {
 	w := newWorld(t)
 	w.group("db", 3)
 	before := w.live("db")
-	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"4s","times":1}]}`)
+	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"3s","times":1}]}`)
 	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is changed", func() bool { return len(w.changes("db-1")) == 1 })
-	w.failover("db", "db-1")
-	require.Empty(t, w.changes("db-2"), "the failover came between two changes")
+	agent.frozen(func() {
+		w.failover("db", "db-1")
+		require.Empty(t, w.changes("db-0"), "the failover came between two changes")
+	})
 
 	w.eventually("r is Successful", func() bool { return w.status("r").phase() == "Successful" })
 	w.requireEverywhere("db", before)
@@ -36,8 +38,10 @@ func TestAFailoverBetweenTwoRestartsRestartsEachReplicaOnce(t *testing.T) {
 	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is restarted", func() bool { return len(w.starts("db-1")) == 2 })
-	w.failover("db", "db-2")
-	require.Len(t, w.starts("db-0"), 1, "the failover came between two restarts")
+	agent.frozen(func() {
+		w.failover("db", "db-2")
+		require.Len(t, w.starts("db-0"), 1, "the failover came between two restarts")
+	})
 
 	w.eventually("r is Successful", func() bool { return w.status("r").phase() == "Successful" })
 	w.requireEverywhere("db", before)
@@ -53,16 +57,18 @@ func TestAReplicaThatJoinsInTheMiddleGetsTheNewPasswordToo(t *testing.T) {
 	w := newWorld(t)
 	w.group("db", 3)
 	before := w.live("db")
-	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"6s","times":1}]}`)
+	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"3s","times":1}]}`)
 	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is changed", func() bool { return len(w.changes("db-1")) == 1 })
-	// KubeDB keeps its hands off while the database is paused, so somebody else makes the pod.
-	w.scale("db", 4)
-	w.cluster.Kubectl(t, "-n", w.namespace, "scale", "statefulset", "db", "--replicas=4")
-	w.eventually("db-3 runs", func() bool { return len(w.replicas("db")) == 4 && len(w.starts("db-3")) == 1 })
-	require.Empty(t, w.changes("db-2"), "it came in the middle")
-	require.Equal(t, before, w.live("db"), "it began with the password of before")
+	agent.frozen(func() {
+		// KubeDB keeps its hands off while the database is paused, so somebody else makes the pod.
+		w.scale("db", 4)
+		w.cluster.Kubectl(t, "-n", w.namespace, "scale", "statefulset", "db", "--replicas=4")
+		w.eventually("db-3 runs", func() bool { return len(w.replicas("db")) == 4 && len(w.starts("db-3")) == 1 })
+		require.Empty(t, w.changes("db-0"), "it came in the middle")
+		require.Equal(t, before, w.live("db"), "it began with the password of before")
+	})
 
 	w.eventually("r is Successful", func() bool { return w.status("r").phase() == "Successful" })
 	w.requireEverywhere("db", before)
@@ -81,7 +87,10 @@ func TestAReplicaThatIsWantedWhileTheDatabaseIsPausedComesAfterwardsWithTheNewPa
 	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db", "timeout: 20s")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is changed", func() bool { return len(w.changes("db-1")) == 1 })
-	w.scale("db", 4)
+	agent.frozen(func() {
+		w.scale("db", 4)
+		require.Empty(t, w.changes("db-0"), "it was asked for in the middle")
+	})
 
 	w.eventually("r is Successful", func() bool { return w.status("r").phase() == "Successful" })
 	w.cluster.WaitReady(t, w.namespace, "db")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,10 +19,13 @@ import (
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
-// group makes an availability group and waits until it is Ready. Its first replica is the primary.
+// group makes an availability group and waits until it is Ready. Its first replica is the primary. Its pods take a
+// moment to go, as pods do: one that is back under its name before the disruption controller has seen it going is
+// taken for one that still has to go, for two minutes.
 func (w *world) group(name string, replicas int64, changes ...func(*unstructured.Unstructured)) {
 	w.Helper()
-	w.database(name, append(changes, kubetest.AvailabilityGroup(replicas))...)
+	changes = append(changes, kubetest.AvailabilityGroup(replicas), kubetest.Annotated("devcluster.gitrota.dev/stop-delay", "700ms"))
+	w.database(name, changes...)
 }
 
 // syncDelay has replicas that start take their time to be in step.
@@ -103,7 +107,32 @@ func (w *world) refusals(pod string) []time.Time { return w.at(pod, "Error: 1845
 func (w *world) replicaFaults(pod, json string) {
 	w.Helper()
 	w.cluster.Kubectl(w.T, "-n", w.namespace, "annotate", "--overwrite", "pod", pod, "devcluster.gitrota.dev/faults="+json)
-	time.Sleep(300 * time.Millisecond) // the annotation travels to the server
+	time.Sleep(time.Second) // the annotation travels to the server
+}
+
+// shut makes one replica let nobody in and end whatever is asked on an open session, and waits until it does.
+func (w *world) shut(pod string) {
+	w.Helper()
+	found, err := w.cluster.Client.CoreV1().Pods(w.namespace).Get(w.Context(), pod, metav1.GetOptions{})
+	require.NoError(w.T, err)
+	w.replicaFaults(pod, `{"refuseConnections":true,"statements":[{"drop":"before"}]}`)
+	w.eventually(pod+" lets nobody in", func() bool {
+		ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+		defer cancel()
+		session, err := mssql.Open(ctx, mssql.Endpoint{Name: pod, Address: found.Status.PodIP + ":1433", TLS: mssql.TLS{Any: true}}, w.live("db"))
+		if err == nil {
+			session.Close()
+		}
+		return err != nil
+	})
+}
+
+// frozen stops an agent, as a node does that has no time for it, while something happens. What it has sent goes on.
+func (p *agentProcess) frozen(meanwhile func()) {
+	p.w.Helper()
+	require.NoError(p.w.T, p.cmd.Process.Signal(syscall.SIGSTOP))
+	meanwhile()
+	require.NoError(p.w.T, p.cmd.Process.Signal(syscall.SIGCONT))
 }
 
 // failover makes a replica the primary and waits until the label says so.
