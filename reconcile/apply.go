@@ -80,6 +80,9 @@ func (r *rotation) setPassword(ctx context.Context, w world, replica replica, to
 	}
 	err = session.SetPassword(ctx, to.Username, to.Password, old)
 	done()
+	if err == nil {
+		s.last = to
+	}
 	if s.facts.Compares || s.took != unknown && isRefusal(err) {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
@@ -38,6 +39,9 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	switch {
 	case errors.As(err, &classified), errors.As(err, &other):
 		// The database is gone, or its keeper is not this rotation's to write: there is nothing to conclude.
+		if r.keeperLost {
+			r.putBack(bounded)
+		}
 		if !r.lastStaged.Next.IsZero() && !r.status.Phase.Finished() {
 			w.keeper = r.lastStaged
 			r.status.set(condition(TypeRecoveryRequired, recoveryMessage(w, r.keeperSecret)), r.Clock.Now())
@@ -90,6 +94,23 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	}
 	r.Cluster.Event(bounded, w.target, string(r.status.Phase), cause.Error())
 	return false, left, nil
+}
+
+// putBack gives every replica to which a session is open its previous password again: the new one is nowhere any more
+// but in this process, and somebody may have a copy of the previous one.
+func (r *rotation) putBack(ctx context.Context) {
+	live, next := r.lastStaged.Live.Credential, r.lastStaged.Next.Credential
+	for uid, s := range r.servers {
+		if s.session == nil || s.last != next || live.Username != next.Username {
+			continue
+		}
+		old := next.Password
+		if s.facts.Resets {
+			old = credential.Password{}
+		}
+		err := s.session.SetPassword(ctx, live.Username, live.Password, old)
+		r.Log.Warn("the keeper is lost, so the previous password was put back", "replica", uid, "error", err)
+	}
 }
 
 // resumeBlindly lifts a pause of this engine's of a database that cannot be read any more as a whole.

@@ -86,6 +86,7 @@ func (r *rotation) gatherKeeper(ctx context.Context, target Target) (Keeper, err
 		r.Log.Warn("the keeper was deleted in the middle of a rotation and is written again", "secret", secret)
 		r.keeperSecret = secret
 		if err := r.keep(ctx, r.lastStaged); err != nil {
+			r.keeperLost = errors.As(err, new(*fault.Error)) // refused, as in a namespace that is being deleted
 			return keeper, err
 		}
 		return keeper, fmt.Errorf("the keeper was written again: %w", ErrConflict)

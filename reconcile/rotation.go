@@ -19,6 +19,7 @@ type rotation struct {
 
 	keeperSecret Secret // as read, for the next conditional write
 	lastTarget   Target // as read
+	keeperLost   bool   // the keeper was deleted and cannot be written again
 	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
 	servers      map[string]*server
 	supplied     *Supplied
