@@ -71,6 +71,10 @@ crash: ## try to lose a credential: every fault at every call, and SCHEDULES (40
 	fi; \
 	grep '^crash: ' .build/crash.log
 
+.PHONY: kill
+kill: tsql devcluster ## kill the real agent at every write, change and push of a group's rotation (some minutes)
+	go test -timeout=40m -count=1 -v -run='AgentOfAGroupKilled' ./cmd/gitrota -every-moment | grep -v '^=== '
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \

@@ -88,7 +88,7 @@ func TestAWrongRequestSaysWhereAndWhyAndHarmsNothing(t *testing.T) {
 		w.namespace = "default"
 		w.eventually("elsewhere has ended", func() bool { return w.status("elsewhere").ended() })
 		require.Equal(t, "Failed", w.status("elsewhere").phase())
-		require.Equal(t, "rotations/elsewhere.yaml:1: there is no MSSQLServer default/good; check spec.databaseRef.name and the namespace",
+		require.Equal(t, "rotations/elsewhere.yaml:1: there is no MSSQLServer default/good; check spec.databaseRef.name and the namespace; a server that is not KubeDB's needs a SQLServer document beside the request",
 			w.status("elsewhere").condition("Failed").Message)
 	})
 	t.Run("what is right is served, in the same push and later", func(t *testing.T) {
@@ -124,7 +124,7 @@ func wrongManifests(w *world) []wrong {
 		{"twin", w.request("twin", "twin"), "", "Denied", "DuplicateName",
 			"rotations/twin-again.yaml:1: there is another MSSQLServerOpsRequest named N/twin at R:1; rename or remove one of them"},
 		{"no-database", w.request("no-database", "no-such-database"), "", "Failed", "DatabaseNotFound",
-			"R:1: there is no MSSQLServer N/no-such-database; check spec.databaseRef.name and the namespace"},
+			"R:1: there is no MSSQLServer N/no-such-database; check spec.databaseRef.name and the namespace; a server that is not KubeDB's needs a SQLServer document beside the request"},
 	}
 }
 

@@ -101,7 +101,7 @@ func TestAPasswordThatAPersonHasChangedEverywhereIsLeftAlone(t *testing.T) {
 	require.Equal(t, 0, agent.terminate())
 
 	again := w.agent("--allow-hosts", "127.0.0.1", "--patrol-interval", "1s")
-	agent.requireIdle(0)
+	again.requireIdle(0)
 	_, failed = s.StandIn().Logins("sa")
 	require.Equal(t, 1, failed, "nor does the next agent ask again")
 	w.repo.Commit(map[string]string{"rotations/next.yaml": w.request("next", "db")}, "Rotate db again")

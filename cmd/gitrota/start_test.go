@@ -163,8 +163,8 @@ func TestEnvironmentVariablesStandForFlagsAndAFlagWins(t *testing.T) {
 func TestHelpNamesEveryFlag(t *testing.T) {
 	t.Parallel()
 	for command, words := range map[string][]string{
-		"":         {"agent", "validate", "version", "GITROTA_STATUS_PATH", "A flag wins."},
-		"validate": {"gitrota validate PATH", "gitrota validate rotations", "The exit code is 0 if there is none"},
+		"":         {"agent", "validate", "rollback", "version", "GITROTA_STATUS_PATH", "A flag wins."},
+		"validate": {"gitrota validate PATH", "gitrota validate rotations", "The exit code is 0"},
 		"agent": {
 			"--repo string", "--branch string", "--path string", "--status-path string", "--interval duration", "--kubeconfig string",
 			"--git-auth string", "--sops-keys string", "--once", "--listen string", "--author-name string", "--author-email string",

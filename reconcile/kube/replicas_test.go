@@ -77,7 +77,7 @@ func TestAnArbiterIsNoReplicaOfItsGroup(t *testing.T) {
 	c := connect(t, cluster.Config)
 	cluster.CreateMSSQLServer(t, namespace, "ag", kubetest.AvailabilityGroup(2))
 	labels := "app.kubernetes.io/name: mssqlservers.kubedb.com, app.kubernetes.io/instance: ag"
-	cluster.Apply(t, bare(namespace, "ag-arbiter-0", labels+", kubedb.com/role: arbiter", "mssql", "")+
+	cluster.Apply(t, bare(namespace, "ag-arbiter-1", labels+", kubedb.com/role: arbiter", "mssql", "")+
 		bare(namespace, "ag-coordinator", labels, "mssql-coordinator", "")+
 		bare(namespace, "other-0", "app.kubernetes.io/name: mssqlservers.kubedb.com, app.kubernetes.io/instance: other", "mssql", ""))
 

@@ -31,7 +31,7 @@ func arbiter(db *kubedb.MSSQLServer) *appsv1.StatefulSet {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{
-					Name: kubedb.CoordinatorContainer, Image: "ghcr.io/kubedb/mssql-coordinator:latest",
+					Name: kubedb.CoordinatorContainer, Image: "mssql-coordinator:latest",
 				}}},
 			},
 		},
