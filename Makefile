@@ -14,7 +14,7 @@ export KEEP
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEVCLUSTER  := cmd/devcluster
-TESTFLAGS   := -timeout=20m $(if $(V),-v)
+TESTFLAGS   := -timeout=$(if $(RACE),60m,30m) $(if $(V),-v)
 
 .PHONY: help
 help: ## show this help
