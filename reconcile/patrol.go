@@ -3,9 +3,13 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
+
+// patrolTimeout bounds one look: a request for the same database waits for its end.
+const patrolTimeout = 30 * time.Second
 
 // Patrol looks whether the auth Secret of a database at rest still holds what the last rotation put there, and what to
 // do if it does not: a GitOps tool may have restored an old one, or an operator made a new one with a password of its
@@ -16,7 +20,7 @@ import (
 func (e *Engine) Patrol(ctx context.Context, last Status) (Status, error) {
 	r := e.rotation(Job{Status: last})
 	defer r.closeSessions()
-	ctx, cancel := context.WithTimeout(ctx, last.Request.stepTimeout())
+	ctx, cancel := context.WithTimeout(ctx, patrolTimeout)
 	defer cancel()
 	w, err := r.look(ctx)
 	if err != nil || !w.keeper.Next.IsZero() || w.keeper.Live.IsZero() {
