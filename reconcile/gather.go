@@ -135,7 +135,12 @@ func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
 		r.missing = &missing
 	}
 	if r.supplied == nil && r.status.Request.SecretRef != "" {
-		supplied := r.job.Supplied(ctx)
+		// A run that only finishes what was staged has no way to the Secret, and no need: it may find that another agent has
+		// finished it.
+		supplied := Supplied{Err: fault.New(fault.Refuse, ReasonSuppliedSecret, "add a new request", "the Secret that the request names was not looked for")}
+		if r.job.Supplied != nil {
+			supplied = r.job.Supplied(ctx)
+		}
 		if errors.Is(supplied.Err, ErrAPIUnavailable) {
 			return supplied.Err
 		}
