@@ -92,7 +92,7 @@ func (c *Controller) load(ctx context.Context, snapshot *gitsource.Snapshot) err
 	for _, f := range snapshot.Files {
 		if inside(f.Path, c.StatusPath) {
 			if strings.HasSuffix(f.Path, ".yaml") && f.Path != c.StatusPath+"/"+problemsFile {
-				s, err := unmarshalStatus(f.Content)
+				s, err := ParseStatus(f.Content)
 				if err != nil {
 					c.Log.Warn("a status file is passed over", "path", f.Path, "error", err)
 					continue

@@ -78,6 +78,11 @@ func newWorld(t *testing.T) *world {
 	w.sopsKeys, w.recipient = t.TempDir(), identity.Recipient().String()
 	require.NoError(t, os.WriteFile(filepath.Join(w.sopsKeys, "test.agekey"), []byte(identity.String()+"\n"), 0o600))
 	t.Cleanup(w.searchForSecrets)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last words of the agents:\n%s", w.lastWords())
+		}
+	})
 	return w
 }
 
@@ -381,6 +386,14 @@ func (p *agentProcess) terminate() int {
 	p.w.Helper()
 	require.NoError(p.w.T, p.cmd.Process.Signal(syscall.SIGTERM))
 	return p.wait()
+}
+
+// lastWords is the end of what all agents wrote.
+func (w *world) lastWords() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.output.String()
+	return text[max(0, len(text)-16<<10):]
 }
 
 // searchForSecrets looks for every password of this world, in every spelling, in all that gitrota wrote: the output of
