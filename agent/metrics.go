@@ -22,7 +22,8 @@ type metrics struct {
 	unsaved  prometheus.Gauge
 	problems prometheus.Gauge
 
-	ready atomic.Bool // the repository was read at least once
+	ready   atomic.Bool // the repository was read at least once
+	standby atomic.Bool // another agent holds the lease
 }
 
 func newMetrics() *metrics {
