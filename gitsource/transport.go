@@ -20,8 +20,9 @@ func newHTTPWire(to remote, auth Auth) (*httpWire, error) {
 	}
 	roots.AppendCertsFromPEM(auth.CA)
 	return &httpWire{
-		base: strings.TrimSuffix(to.String(), "/"),
-		auth: auth,
+		known: map[string]httpGreeting{},
+		base:  strings.TrimSuffix(to.String(), "/"),
+		auth:  auth,
 		client: &http.Client{
 			CheckRedirect: checkRedirect,
 			Transport: &http.Transport{

@@ -53,7 +53,7 @@ func startSSH(s *Server) (*sshServer, error) {
 		return nil, err
 	}
 	x := &sshServer{
-		server: s, listener: listener, host: host,
+		server: s, listener: counted{listener, &s.traffic}, host: host,
 		identity: pem.EncodeToMemory(block), allowed: client.PublicKey(),
 		conns: map[net.Conn]struct{}{},
 	}
@@ -83,6 +83,15 @@ func (s *Server) NewHostKey() {
 	s.ssh.mu.Lock()
 	defer s.ssh.mu.Unlock()
 	s.ssh.host = host
+}
+
+// CutSSH closes every connection over SSH, as a restart or a firewall does.
+func (s *Server) CutSSH() {
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	for conn := range s.ssh.conns {
+		conn.Close()
+	}
 }
 
 // SilenceSSH makes the SSH server accept connections and say nothing.
@@ -153,7 +162,19 @@ func (x *sshServer) serve(conn net.Conn, host ssh.Signer, silent bool) {
 // session runs the one command that a client asks for, if it is one of git's two services.
 func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
+	env := gitEnv()
 	for req := range requests {
+		var variable struct{ Name, Value string }
+		if req.Type == "env" && ssh.Unmarshal(req.Payload, &variable) == nil && variable.Name == "GIT_PROTOCOL" {
+			x.server.mu.Lock()
+			heard := !x.server.older
+			x.server.mu.Unlock()
+			if heard {
+				env = append(env, variable.Name+"="+variable.Value)
+			}
+			_ = req.Reply(heard, nil)
+			continue
+		}
 		var ask struct{ Command string }
 		if req.Type != "exec" || ssh.Unmarshal(req.Payload, &ask) != nil {
 			_ = req.Reply(false, nil)
@@ -161,13 +182,13 @@ func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 		}
 		_ = req.Reply(true, nil)
 		go ssh.DiscardRequests(requests)
-		status := struct{ Code uint32 }{x.run(channel, ask.Command)}
+		status := struct{ Code uint32 }{x.run(channel, ask.Command, env)}
 		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(status))
 		return
 	}
 }
 
-func (x *sshServer) run(channel ssh.Channel, command string) uint32 {
+func (x *sshServer) run(channel ssh.Channel, command string, env []string) uint32 {
 	service, path, _ := strings.Cut(command, " ")
 	if service != "git-upload-pack" && service != "git-receive-pack" {
 		_, _ = io.WriteString(channel.Stderr(), "this server does nothing but git\n")
@@ -175,7 +196,7 @@ func (x *sshServer) run(channel ssh.Channel, command string) uint32 {
 	}
 	repo := filepath.Join(x.server.dir, filepath.Clean("/"+strings.Trim(path, "'")))
 	cmd := exec.Command("git", strings.TrimPrefix(service, "git-"), repo)
-	cmd.Env = gitEnv()
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil || cmd.Start() != nil {

@@ -92,11 +92,13 @@ func ReadCapabilities(from *bufio.Reader) (Capabilities, error) {
 
 // skipService skips "# service=git-upload-pack" and the mark after it.
 func skipService(from *bufio.Reader) error {
-	start, err := from.Peek(lengthSize + 1)
-	if err != nil && len(start) < lengthSize {
+	// A server without references may send one mark, and then wait.
+	if start, err := from.Peek(lengthSize); err != nil {
 		return unexpected(err)
+	} else if string(start) == flushPacket {
+		return nil
 	}
-	if len(start) <= lengthSize || start[lengthSize] != '#' {
+	if start, err := from.Peek(lengthSize + 1); err != nil || start[lengthSize] != '#' {
 		return nil
 	}
 	p := &packets{from: from}
