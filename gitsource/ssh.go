@@ -14,6 +14,8 @@ import (
 // sshWire runs a Git service on the remote over SSH, with the key and the host keys that it was given and nothing
 // else: no agent, no ~/.ssh, no ssh_config, no proxy from the environment.
 type sshWire struct {
+	auth    Auth
+	dialer  dialer
 	address string // host:port
 	user    string
 	path    string
