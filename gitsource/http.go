@@ -20,6 +20,7 @@ import (
 type httpWire struct {
 	base   string // the repository's URL
 	auth   Auth
+	app    *appTokens // nil: the credentials are not a GitHub App's
 	client *http.Client
 
 	mu    sync.Mutex

@@ -21,14 +21,17 @@ import (
 // A connection outlives the conversation that it was made for: the next one is a new session on it, and no handshake.
 // It serves one conversation at a time, so that a context that ends, which closes it, ends no other.
 type sshWire struct {
+	auth    Auth
+	dialer  dialer
 	address string // host:port
 	user    string
 	path    string
 	signer  ssh.Signer
 	known   *knownhosts.HostKeyDB
 
-	mu   sync.Mutex
-	idle []*sshIdle
+	mu      sync.Mutex
+	idle    []*sshIdle
+	retired bool // keeps no connection any more
 }
 
 // sshIdle is a connection that waits for its next conversation.
@@ -100,7 +103,7 @@ func alive(ctx context.Context, client *ssh.Client) bool {
 func (w *sshWire) keep(client *ssh.Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.idle) >= sshMaxIdle {
+	if w.retired || len(w.idle) >= sshMaxIdle {
 		client.Close()
 		return
 	}

@@ -22,10 +22,31 @@ func newSSHWire(to remote, auth Auth) (*sshWire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading known_hosts of the Git credentials: %w", err)
 	}
+	trust, err := auth.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := parseProxy(auth.Proxy)
+	if err != nil {
+		return nil, err
+	}
 	return &sshWire{
+		auth:    auth,
+		dialer:  dialer{proxy: proxy, trust: trust},
 		address: net.JoinHostPort(to.host, to.portOr("22")),
 		user:    to.user, path: to.path, signer: signer, known: known,
 	}, nil
+}
+
+// secrets returns what must not come back in an error's text.
+func (w *sshWire) secrets() []string { return w.auth.secrets() }
+
+// retire lets go of the connections that nobody uses, and keeps none of the others once their conversations end.
+func (w *sshWire) retire() {
+	w.mu.Lock()
+	w.retired = true
+	w.mu.Unlock()
+	w.forget()
 }
 
 // parseIdentity reads the private key. Its errors never quote the key.
@@ -50,8 +71,7 @@ func parseIdentity(auth Auth) (ssh.Signer, error) {
 // dial connects to the server and shakes hands. The context ends both, by closing the connection: the handshake knows of
 // none. It does not end the client that dial returns.
 func (w *sshWire) dial(ctx context.Context) (*ssh.Client, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", w.address)
+	conn, err := w.dialer.dial(ctx, w.address)
 	if err != nil {
 		return nil, err
 	}

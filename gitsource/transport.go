@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,23 +12,35 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gitrota/gitrota/policies/credential"
 )
 
-func newHTTPWire(to remote, auth Auth) (*httpWire, error) {
-	roots, err := x509.SystemCertPool()
+const userAgent = "git/gitrota"
+
+func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) {
+	trust, err := auth.tlsConfig()
 	if err != nil {
-		roots = x509.NewCertPool()
+		return nil, err
 	}
-	roots.AppendCertsFromPEM(auth.CA)
-	return &httpWire{
+	proxy := http.ProxyFromEnvironment
+	if chosen, err := parseProxy(auth.Proxy); err != nil {
+		return nil, err
+	} else if chosen != nil {
+		proxy = http.ProxyURL(chosen)
+	}
+	w := &httpWire{
 		known: map[string]httpGreeting{},
 		base:  strings.TrimSuffix(to.String(), "/"),
 		auth:  auth,
 		client: &http.Client{
 			CheckRedirect: checkRedirect,
 			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+				Proxy: proxy,
+				OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, res *http.Response) error {
+					return refusedByProxy(proxy, res.StatusCode, res.Status)
+				},
+				TLSClientConfig:     trust,
 				ForceAttemptHTTP2:   true,
 				MaxIdleConns:        2,
 				MaxIdleConnsPerHost: 2,
@@ -36,14 +49,56 @@ func newHTTPWire(to remote, auth Auth) (*httpWire, error) {
 				HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
 			},
 		},
-	}, nil
+	}
+	if !auth.GitHubApp.isZero() {
+		if w.app, err = newAppTokens(auth.GitHubApp, w.client, now); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
 }
 
-// checkRedirect follows a redirect only while it stays with the host that the credentials are for, and only for the
-// first request of a conversation, as git does.
+// retire lets go of the connections that nobody uses. Conversations go on.
+func (w *httpWire) retire() { w.forget() }
+
+// secrets returns what must not come back in an error's text.
+func (w *httpWire) secrets() []string {
+	all := w.auth.secrets()
+	if w.app != nil {
+		all = append(all, w.app.secrets()...)
+	}
+	if u, err := url.Parse(w.base); err == nil {
+		if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
+			all = append(all, formsOfProxy(proxy)...)
+		}
+	}
+	return all
+}
+
+// tlsConfig is whom we trust and who we are. A proxy that speaks TLS is met with it as well.
+func (a Auth) tlsConfig() (*tls.Config, error) {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	roots.AppendCertsFromPEM(a.CA)
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if len(a.ClientCert) > 0 {
+		pair, err := tls.X509KeyPair(a.ClientCert, []byte(a.ClientKey.Reveal()))
+		if err != nil {
+			return nil, errors.New("tls.crt and tls.key of the Git credentials are not a certificate and its private key in PEM")
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// checkRedirect follows a redirect only while it stays with the host and port that the credentials are for, and only for
+// the first request of a conversation, as git does. The one step aside is from a host's plain HTTP to its HTTPS.
 func checkRedirect(next *http.Request, before []*http.Request) error {
 	first := before[0].URL
-	upgrade := first.Scheme == "http" && next.URL.Scheme == "https" && first.Hostname() == next.URL.Hostname()
+	upgrade := first.Scheme == "http" && next.URL.Scheme == "https" && first.Hostname() == next.URL.Hostname() &&
+		(first.Port() == "" || first.Port() == "80") && (next.URL.Port() == "" || next.URL.Port() == "443")
 	same := first.Scheme == next.URL.Scheme && first.Host == next.URL.Host
 	switch {
 	case next.Method != http.MethodGet || before[0].Method != http.MethodGet:
@@ -57,16 +112,22 @@ func checkRedirect(next *http.Request, before []*http.Request) error {
 	return nil
 }
 
-// do sends a request with the credentials and returns a successful response.
+// do sends a request with the credentials and returns a successful response. The token of a GitHub App is fetched anew
+// if the server does not take the one that we have: it may have been revoked.
 func (w *httpWire) do(req *http.Request) (*http.Response, error) {
-	req.Header.Set("User-Agent", "git/gitrota")
-	w.authorise(req)
-	res, err := w.client.Do(req)
-	if err != nil {
-		var asked *url.Error
-		if errors.As(err, &asked) {
-			err = asked.Err
+	res, used, err := w.send(req)
+	if err == nil && res.StatusCode == http.StatusUnauthorized && w.app != nil {
+		res.Body.Close()
+		w.app.forget(used)
+		again := req.Clone(req.Context())
+		if req.GetBody != nil {
+			if again.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
 		}
+		res, _, err = w.send(again)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
@@ -81,6 +142,9 @@ func (w *httpWire) do(req *http.Request) (*http.Response, error) {
 		refused.Detail += ": check username and password or bearerToken, and that they may read and write this repository"
 	case res.StatusCode == http.StatusNotFound:
 		refused.Kind = ErrRepositoryNotFound
+	case res.StatusCode == http.StatusProxyAuthRequired:
+		refused.Kind = ErrUnreachable
+		refused.Detail += ": check the user and password of the proxy"
 	default:
 		refused.Kind = ErrUnreachable
 		refused.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
@@ -107,11 +171,31 @@ func retryAfter(header string) time.Duration {
 	return 0
 }
 
-// authorise adds the credentials to a request.
-func (w *httpWire) authorise(req *http.Request) {
-	if token := w.auth.BearerToken; !token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+token.Reveal())
-	} else if w.auth.Username != "" {
+// send sends a request with the credentials. It returns the GitHub App's token that it used, if that is what they are.
+func (w *httpWire) send(req *http.Request) (*http.Response, credential.Password, error) {
+	req.Header.Set("User-Agent", userAgent)
+	var token credential.Password
+	switch {
+	case w.app != nil:
+		var err error
+		if token, err = w.app.token(req.Context()); err != nil {
+			return nil, token, err
+		}
+		req.SetBasicAuth(appUsername, token.Reveal())
+	case !w.auth.BearerToken.IsZero():
+		req.Header.Set("Authorization", "Bearer "+w.auth.BearerToken.Reveal())
+	case w.auth.Username != "":
 		req.SetBasicAuth(w.auth.Username, w.auth.Password.Reveal())
 	}
+	res, err := w.client.Do(req)
+	return res, token, withoutURL(err)
+}
+
+// withoutURL returns an HTTP client's error without the method and URL, which are said elsewhere.
+func withoutURL(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		return asked.Err
+	}
+	return err
 }

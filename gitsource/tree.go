@@ -80,7 +80,8 @@ func (e *treeEdit) setFile(entries *[]object.TreeEntry, name string, content []b
 		}
 		return nil
 	}
-	hash := e.add(plumbing.BlobObject, bytes.Clone(content))
+	hash := e.objects.add(plumbing.BlobObject, bytes.Clone(content))
+	e.note(hash)
 	if i >= 0 {
 		(*entries)[i].Hash = hash
 		return nil
@@ -125,15 +126,13 @@ func (e *treeEdit) store(o interface {
 	if err := o.Encode(encoded); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	hash, err := e.objects.SetEncodedObject(encoded)
-	e.note(hash)
-	return hash, err
+	return e.add(encoded)
 }
 
-func (e *treeEdit) add(kind plumbing.ObjectType, bytes []byte) plumbing.Hash {
-	hash := e.objects.add(kind, bytes)
+func (e *treeEdit) add(o plumbing.EncodedObject) (plumbing.Hash, error) {
+	hash, err := e.objects.SetEncodedObject(o)
 	e.note(hash)
-	return hash
+	return hash, err
 }
 
 func (e *treeEdit) note(hash plumbing.Hash) {

@@ -42,13 +42,6 @@ type conversation interface {
 	close()
 }
 
-func newWire(to remote, auth Auth) (wire, error) {
-	if to.scheme == "ssh" {
-		return newSSHWire(to, auth)
-	}
-	return newHTTPWire(to, auth)
-}
-
 // greeting is what a server can do.
 type greeting struct {
 	v2 protocol.Capabilities // nil where it speaks an older version of the protocol, as every one does for a push
