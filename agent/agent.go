@@ -80,6 +80,9 @@ func New(options Options) (*Agent, error) {
 	if err := check(options); err != nil {
 		return nil, err
 	}
+	if _, err := gitsource.LoadAuth(options.GitAuth); err != nil {
+		return nil, fmt.Errorf("--git-auth: %w", err) // the repository reads it for itself, but does not know its flag
+	}
 	keys, err := sopsKeys(options)
 	if err != nil {
 		return nil, fmt.Errorf("--sops-keys: %w", err)

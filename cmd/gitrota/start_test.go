@@ -89,7 +89,7 @@ func TestAWrongStartEndsAtOnceAndSaysWhatIsWrong(t *testing.T) {
 		{"Git credentials that are not there", agent("--git-auth", filepath.Join(dir, "nowhere")), "", 2, "gitrota: --git-auth: reading the Git credentials: stat " + filepath.Join(dir, "nowhere") + ": no such file or directory\n"},
 		{"Git credentials of two kinds", agent("--git-auth", filepath.Join(dir, "both")), "", 2, "the Git credentials hold both a username or password and a bearerToken: keep one of the two\n"},
 		{"half of the Git credentials", agent("--git-auth", filepath.Join(dir, "half")), "", 2, "the Git credentials need both username and password; "},
-		{"Git credentials without encryption", []string{"agent", "--repo", "http://git.example.com/rotations.git", "--kubeconfig", kubeconfig, "--git-auth", "token"}, "", 2, "refusing to send credentials to http://git.example.com/rotations.git without encryption: use https://\n"},
+		{"Git credentials without encryption", []string{"agent", "--repo", "http://git.example.com/rotations.git", "--kubeconfig", kubeconfig, "--git-auth", "token"}, "", 2, "refusing to send credentials to http://git.example.com/rotations.git without encryption: use https://, or allow it with --allow-plain-http\n"},
 		{"a folder without age keys", agent("--sops-keys", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --sops-keys: reading the age keys: " + filepath.Join(dir, "no-keys") + " holds no file whose name ends in .agekey\n"},
 		{"an age key that is none", agent("--sops-keys", filepath.Join(dir, "odd-key")), "", 2, "wrong.agekey: line 1 is not an age identity (AGE-SECRET-KEY-…)\n"},
 		{"an address that is none", agent("--listen", "127.0.0.1:http-alternative"), "", 2, "gitrota: --listen: "},
