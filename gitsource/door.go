@@ -13,7 +13,7 @@ import (
 type access interface {
 	wire
 	secrets() []string // what must not come back in an error's text
-	retire()           // lets go of connections that no conversation uses; those in use end with it
+	retire()           // lets go of what nobody uses, and keeps nothing any more
 }
 
 // door opens every conversation with the newest credentials, so that no kept connection of older ones is used again.
@@ -65,7 +65,11 @@ func (d *door) open(ctx context.Context, service string) (conversation, error) {
 	return d.enter().open(ctx, service)
 }
 
-func (d *door) forget() { d.enter().forget() }
+func (d *door) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recent[len(d.recent)-1].forget()
+}
 
 // enter returns the newest access, and lets go of the one before it.
 func (d *door) enter() access {
