@@ -49,6 +49,7 @@ type Options struct {
 	Signing *signature.Key // signs those commits; nil: they are not signed
 
 	Timeout     time.Duration // of each operation at the remote; 0 means 60s
+	Patience    time.Duration // for how long Write goes on against others who are quicker; 0 means 30s
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
 	MaxPackSize int64         // in bytes; a larger clone is refused, so that it cannot fill the memory; 0 means 256 MiB
 
@@ -84,6 +85,9 @@ func Open(opts Options) (*Repository, error) {
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = time.Minute
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = 30 * time.Second
 	}
 	if opts.MaxFileSize <= 0 {
 		opts.MaxFileSize = 1 << 20

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -27,21 +25,14 @@ type Change struct {
 // Trailer is one "Key: value" line at the end of a commit's message.
 type Trailer struct{ Key, Value string }
 
-// How often Write starts over when somebody else is quicker, and how long it waits in between, at first and at most.
-const (
-	maxTries  = 8
-	firstWait = 50 * time.Millisecond
-	maxWait   = 2 * time.Second
-)
-
 // Write commits a change on top of the branch's tip. It fetches the tip and calls build with the files under dirs;
 // build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that leaves every
 // file as it is makes no commit.
 //
-// When somebody else moves the branch first, the new tip is fetched and build is called again with it, up to 8 times,
-// and then Write gives up with ErrConflict. build must therefore depend on nothing but the snapshot that it is given;
-// where an earlier push has landed after all and only its answer was lost, it finds its own change there. The branch
-// is never forced.
+// When somebody else moves the branch first, the new tip is fetched and build is called again with it, 8 times at least
+// and as often as it takes for as long as Options.Patience, and then Write gives up with ErrConflict. build must
+// therefore depend on nothing but the snapshot that it is given; where an earlier push has landed after all and only its
+// answer was lost, it finds its own change there. The branch is never forced.
 //
 // Write returns the files under dirs as they are now. After an error the change may have landed only if the context
 // ended, or the remote could not be reached any more; calling Write again tells.
@@ -63,21 +54,14 @@ func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snaps
 	case <-ctx.Done():
 		return nil, r.failed(op, ctx.Err())
 	}
-	wait := firstWait
-	for try := 1; ; try++ {
+	race := r.newRace()
+	for {
 		snapshot, err := r.tryWrite(ctx, dirs, build)
 		if !errors.Is(err, errMoved) {
 			return snapshot, err
 		}
-		if try == maxTries {
-			return nil, r.failed(op, &Error{Kind: ErrConflict, Detail: fmt.Sprintf("%d tries", maxTries)})
-		}
-		r.opts.Log.Debug("somebody else wrote first: fetching again", "repository", r.String(), "try", try)
-		select {
-		case <-time.After(wait/2 + rand.N(wait)):
-			wait = min(2*wait, maxWait)
-		case <-ctx.Done():
-			return nil, r.failed(op, ctx.Err())
+		if err := race.again(ctx); err != nil {
+			return nil, r.failed(op, err)
 		}
 	}
 }
@@ -125,12 +109,15 @@ func (r *Repository) base(ctx context.Context) (*clone, error) {
 	return base, err
 }
 
-// land pushes the commit and, whatever the push reports, believes only the remote: a push whose answer was lost may
-// have landed, and a refusal may really be a lost race.
+// land pushes the commit. Where it is not certain from the answer what became of it, only the remote is believed: a push
+// whose answer was lost may have landed, and a refusal in unknown words may be a lost race.
 func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, objects []plumbing.Hash) error {
 	pushed := r.pushWithin(ctx, base, tip, objects)
-	if pushed == nil || errors.Is(pushed, errMoved) {
+	switch {
+	case pushed == nil || errors.Is(pushed, errMoved):
 		return pushed
+	case final(pushed):
+		return r.failed("pushing", pushed)
 	}
 	head, err := r.Head(ctx)
 	switch {
@@ -140,7 +127,7 @@ func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, o
 	case err == nil && head != base.head.String():
 		return errMoved
 	case errors.Is(err, ErrBranchNotFound) && !base.head.IsZero():
-		return err
+		return errMoved
 	}
 	return r.failed("pushing", pushed)
 }
