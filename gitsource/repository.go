@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -68,6 +69,10 @@ type Repository struct {
 	ref     plumbing.ReferenceName
 	secrets func() []string // never to be seen in an error's text
 	writing chan struct{}   // holds one token: the right to write
+
+	mirror     atomic.Pointer[mirror] // nil before the first reading
+	fetching   chan struct{}          // holds one token: the right to replace the mirror
+	fewFilters atomic.Bool            // the server has refused a filter
 }
 
 // Open checks the options and prepares the transport. It does not touch the network.
@@ -108,7 +113,7 @@ func Open(opts Options) (*Repository, error) {
 	return &Repository{
 		opts: opts, remote: remote, wire: d, ref: ref,
 		secrets: d.secrets,
-		writing: make(chan struct{}, 1),
+		writing: make(chan struct{}, 1), fetching: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -125,6 +130,9 @@ func (r *Repository) Head(ctx context.Context) (string, error) {
 	}
 	return head.String(), nil
 }
+
+// Close ends the connections that are kept between operations. The repository can be used again.
+func (r *Repository) Close() { r.wire.forget() }
 
 // check refuses what would break the format of a commit. Nobody at all is fine for a repository that is only read.
 func (p Person) check() error {
