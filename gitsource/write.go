@@ -97,7 +97,7 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, bu
 		// Nothing was pushed that would have told whether this is the tip.
 		return before, r.stillAt(ctx, &base, fresh)
 	}
-	if err := r.land(ctx, &base, tip, objects); err != nil {
+	if err := r.land(ctx, &base, fresh, tip, objects); err != nil {
 		return nil, err
 	}
 	return r.landed(seen, &base, tip, dirs)
@@ -148,8 +148,10 @@ func (r *Repository) landed(seen, base *mirror, tip plumbing.Hash, dirs []string
 }
 
 // land pushes the commit. Where it is not certain from the answer what became of it, only the remote is believed: a push
-// whose answer was lost may have landed, and a refusal in unknown words may be a lost race.
-func (r *Repository) land(ctx context.Context, base *mirror, tip plumbing.Hash, objects []plumbing.Hash) error {
+// whose answer was lost may have landed, and a refusal in unknown words may be a lost race. A push that failed because it
+// leaned on something old is like one that lost a race, but a fresh one cannot be excused so: that the server cuts every
+// push would otherwise pass for a busy branch.
+func (r *Repository) land(ctx context.Context, base *mirror, fresh bool, tip plumbing.Hash, objects []plumbing.Hash) error {
 	pushed := r.pushWithin(ctx, base, tip, objects)
 	switch {
 	case pushed == nil || errors.Is(pushed, errMoved):
@@ -162,7 +164,7 @@ func (r *Repository) land(ctx context.Context, base *mirror, tip plumbing.Hash, 
 	case err == nil && head == tip.String():
 		r.opts.Log.Info("a push landed although its answer was lost", "repository", r.String(), "commit", head)
 		return nil
-	case err == nil && (head != base.head.String() || errors.Is(pushed, errStale)):
+	case err == nil && (head != base.head.String() || !fresh && errors.Is(pushed, errStale)):
 		return errMoved
 	case errors.Is(err, ErrBranchNotFound) && !base.head.IsZero():
 		return errMoved
