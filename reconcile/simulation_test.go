@@ -266,7 +266,7 @@ func (i *incarnation) Target(context.Context, reconcile.Request) (reconcile.Targ
 	})
 }
 
-func (i *incarnation) PausedTargets(ctx context.Context) ([]reconcile.Target, error) {
+func (i *incarnation) Targets(ctx context.Context) ([]reconcile.Target, error) {
 	target, err := i.Target(ctx, reconcile.Request{})
 	if err != nil || !target.Paused {
 		return nil, err
