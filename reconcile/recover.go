@@ -125,11 +125,12 @@ func (c *Controller) takeEnded(ended []Ended) {
 	}
 }
 
-// takeCutOff takes over requests that were cut off and that Git does not tell of. The caller holds the lock.
+// takeCutOff takes over requests that were cut off and of which Git does not tell that they had begun: none of them is
+// to be skipped for a newer one. The caller holds the lock.
 func (c *Controller) takeCutOff(cutOff []Status) {
 	for _, s := range cutOff {
 		key := s.Request.Key()
-		if known, ok := c.statuses[key]; ok && (known.Request.ID == s.Request.ID || known.Phase == PhaseProgressing) {
+		if known := c.statuses[key]; known.Phase == PhaseProgressing || known.Phase.Finished() && known.Request.ID == s.Request.ID {
 			continue
 		}
 		s.Phase = PhaseProgressing
