@@ -29,7 +29,7 @@ type Ended struct {
 
 // maxJournal bounds the journal of one keeper, in bytes of JSON. Together with the ids of the requests that have ended
 // and the record of the one that runs it stays below the 1 MiB of a Secret. About 60 entries have room as a whole, and
-// 500 without their details; of more, only [Finished] knows.
+// 400 without their details; of more, only [Finished] knows.
 const maxJournal = 384 << 10
 
 // maxRequest bounds a request with its status when it begins, in bytes of JSON. Its record takes this and some more of

@@ -63,7 +63,7 @@ func TestTheJournalIsBoundedAndLosesDetailBeforeItLosesAnEntry(t *testing.T) {
 	text, err = json.Marshal(k.Journal)
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(text), maxJournal+2)
-	require.Greater(t, len(k.Journal), 500)
+	require.Greater(t, len(k.Journal), 400)
 	require.Equal(t, "id-more-999", k.Journal[len(k.Journal)-1].Status.Request.ID)
 	_, known := k.finished("id-r0")
 	require.True(t, known, "what has left the journal never runs again")
