@@ -33,6 +33,8 @@ type Error struct {
 	Server     string        // the server's own words, such as a hook's; "" when it said none
 	RetryAfter time.Duration // how long the server asks to be left alone; 0 when it did not say
 
+	unsure bool // of a refused push: what the server says may also mean that somebody else was quicker
+
 	ended error // context.Canceled or context.DeadlineExceeded, when that is what ended the operation
 }
 
@@ -95,7 +97,7 @@ const maxWords = 4 * maxServerText
 
 // scrub makes somebody else's text fit to be shown: no secrets, one line, no control characters, not endless.
 func (r *Repository) scrub(text string) string {
-	for _, secret := range r.secrets {
+	for _, secret := range r.secrets() {
 		text = strings.ReplaceAll(text, secret, "<secret>")
 	}
 	return oneLine(text, maxServerText)

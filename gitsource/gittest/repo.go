@@ -16,6 +16,7 @@ type Repo struct {
 	server *Server
 	bare   string // the repository
 	work   string // the person's clone
+	env    []string
 }
 
 // NewRepo makes an empty repository, whose branch main does not exist until the first commit.
@@ -32,6 +33,9 @@ func (s *Server) NewRepo(name string) *Repo {
 	s.git(r.work, nil, "remote", "add", "origin", r.bare)
 	return r
 }
+
+// Server is where the repository is served.
+func (r *Repo) Server() *Server { return r.server }
 
 // URL is where the repository is served over HTTP.
 func (r *Repo) URL() string { return r.server.URL + "/" + r.Name + ".git" }
@@ -181,7 +185,7 @@ func (r *Repo) push(flags ...string) string {
 }
 
 func (r *Repo) git(args ...string) string {
-	return r.server.git(r.work, []string{"GITTEST_PERSON=1"}, args...)
+	return r.server.git(r.work, append([]string{"GITTEST_PERSON=1"}, r.env...), args...)
 }
 
 func lines(text string) []string {
