@@ -37,7 +37,7 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 			if string(old) == string(content) {
 				continue
 			}
-			if before, err := unmarshalStatus(old); err == nil && before.Request.ID == s.Request.ID && before.Phase.Finished() && !s.Phase.Finished() {
+			if before, err := ParseStatus(old); err == nil && before.Request.ID == s.Request.ID && before.Phase.Finished() && !s.Phase.Finished() {
 				continue
 			}
 		}

@@ -76,7 +76,7 @@ status:
   phase: Successful
 `, string(content))
 
-	back, err := unmarshalStatus(content)
+	back, err := ParseStatus(content)
 	require.NoError(t, err)
 	again, err := marshalStatus(back)
 	require.NoError(t, err)

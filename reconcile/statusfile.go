@@ -87,8 +87,9 @@ func marshalStatus(s Status) ([]byte, error) {
 	return append([]byte(statusHeader), body...), nil
 }
 
-// unmarshalStatus reads a status file back, as far as it matters for serving the request on.
-func unmarshalStatus(content []byte) (Status, error) {
+// ParseStatus reads a status file back, as far as it matters for serving the request on. A file without a status.phase
+// is an error.
+func ParseStatus(content []byte) (Status, error) {
 	var object struct {
 		Kind     string
 		Metadata struct {
