@@ -42,6 +42,11 @@ type Options struct {
 	// AllowPlainHTTP lets the Git credentials travel unencrypted to a host that is not this machine.
 	AllowPlainHTTP bool
 	Author         gitsource.Person // of the status commits; default gitrota <gitrota@localhost>
+	// SigningKey is a folder with the key that signs the status commits, as [signature.LoadKey] reads it; empty: they are
+	// not signed. RequestSigners is a file or a folder with the keys that the commits of requests have to be signed with,
+	// as [signature.LoadSigners] reads it; empty: any commit brings a request. Both are read again when they change.
+	SigningKey     string
+	RequestSigners string
 	Cluster        *rest.Config
 	// AllowHosts are the servers outside of the cluster that a SQLServer document may name, as [hosts.Parse] reads them;
 	// empty: none.
@@ -102,9 +107,16 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--allow-hosts: %w", err)
 	}
+	signing, err := loadSigning(options)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := loadRequestSigners(options); err != nil {
+		return nil, err
+	}
 	repository, err := gitsource.Open(gitsource.Options{
 		URL: options.Repo, Branch: options.Branch, AuthDir: options.GitAuth, AllowPlainHTTP: options.AllowPlainHTTP,
-		Author: options.Author, Log: options.Log,
+		Author: options.Author, Signing: signing, Log: options.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--repo: %w", err)

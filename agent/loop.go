@@ -10,78 +10,143 @@ import (
 	"github.com/gitrota/gitrota/reconcile"
 )
 
+// turns is what the loop remembers from one turn to the next.
+type turns struct {
+	*Agent
+	poll, flush, cluster, patrol backoff
+	unreadable, unwritable       quiet
+	read                         int  // the last poll that succeeded
+	recovered                    bool // what an earlier run has done is known
+	released                     bool // what it left paused is resumed, or on its way
+}
+
 // loop polls, starts and flushes until ctx ends or, with Options.Once, nothing is left.
 func (a *Agent) loop(ctx context.Context) error {
-	var poll, flush, release, patrol backoff
-	released := false
-	read := 0 // the last poll that succeeded
+	t := &turns{Agent: a}
 	for ctx.Err() == nil {
-		if poll.due() {
-			number := a.progress.begin()
-			err := a.controller.Poll(ctx)
-			a.metrics.observePoll(err)
-			switch {
-			case err == nil:
-				read = number
-				poll.after(jittered(a.options.Interval))
-			case ctx.Err() != nil:
-				return nil
-			case !released && fatal(err):
-				return err
-			default:
-				a.progress.failed(err)
-				a.log.Error("the repository cannot be read", "error", err, "retry_in", poll.failed(err, a.options.Interval).String())
-			}
+		if err := t.pollWhenDue(ctx); err != nil {
+			return err
 		}
-		a.controller.Advance(ctx)
-		if !released && release.due() && a.controller.State().Revision != "" {
-			// The API server may be away for a while; until it has told which databases are paused, the question stays.
-			switch err := a.controller.ReleasePaused(ctx); {
-			case err == nil:
-				released = true
-			case ctx.Err() != nil:
-				return nil
-			case !errors.Is(err, reconcile.ErrAPIUnavailable):
-				return err
-			default:
-				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err, "retry_in", release.failed(err, a.options.Interval).String())
-			}
+		if err := t.takeUpWhenDue(ctx); err != nil {
+			return err
 		}
-		if released && !a.options.Once && patrol.due() {
+		if t.patrols() && t.patrol.due() {
 			a.controller.Patrol(ctx)
-			patrol.after(jittered(a.options.PatrolInterval))
+			t.patrol.after(jittered(a.options.PatrolInterval))
 		}
 		due, dirty := a.controller.FlushDue(a.options.Interval)
-		if dirty && flush.due() && !time.Now().Before(due) {
-			if err := a.controller.Flush(ctx); err != nil {
-				a.log.Error("statuses cannot be written", "error", err, "retry_in", flush.failed(err, a.options.Interval).String())
-			} else {
-				flush.after(0)
-				continue // what came along with the write may have brought requests
-			}
+		if dirty && t.flush.due() && !time.Now().Before(due) && t.flushed(ctx) {
+			continue // what came along with the write may have brought requests
 		}
 		state := a.controller.State()
 		a.metrics.observeState(state)
-		a.progress.settle(read, state.Revision, dirty, a.controller.Problems())
-		if a.options.Once && released && state.Running == 0 && state.Waiting == 0 && state.Unsaved == 0 && !dirty {
+		a.progress.settle(t.read, state.Revision, dirty, a.controller.Problems())
+		if a.options.Once && t.recovered && state.Revision != "" && state.Running == 0 && state.Waiting == 0 && state.JournalPending == 0 && !dirty {
 			return verdict(state)
 		}
-		next := poll.next
-		if !released && !release.next.IsZero() {
-			next = earliest(next, release.next)
-		}
-		if released && !a.options.Once {
-			next = earliest(next, patrol.next)
-		}
-		if dirty {
-			next = earliest(next, latest(due, flush.next))
-		}
-		if a.wait(ctx, next) {
-			poll.hasten()
-			flush.hasten()
+		if a.wait(ctx, t.next(due, dirty)) {
+			t.poll.hasten()
+			t.flush.hasten()
 		}
 	}
 	return nil
+}
+
+// pollWhenDue returns an error that no waiting will mend.
+func (t *turns) pollWhenDue(ctx context.Context) error {
+	if !t.poll.due() {
+		return nil
+	}
+	number := t.progress.begin()
+	err := t.controller.Poll(ctx)
+	t.metrics.observePoll(err)
+	switch {
+	case err == nil:
+		t.read, t.unreadable = number, quiet{}
+		t.poll.after(jittered(t.options.Interval))
+	case ctx.Err() != nil:
+	case t.controller.State().Revision == "" && fatal(err):
+		return err
+	default:
+		t.progress.failed(err)
+		wait := t.poll.failed(err, t.options.Interval)
+		if t.unreadable.speaks(err) {
+			t.log.Error("the repository cannot be read", "error", err, "retry_in", wait.String())
+		}
+	}
+	return nil
+}
+
+// takeUpWhenDue starts what can be started. The API server may be away for a while: until it has told what an earlier
+// run has done, nothing begins.
+func (t *turns) takeUpWhenDue(ctx context.Context) error {
+	if !t.cluster.due() {
+		return nil
+	}
+	err := t.takeUp(ctx)
+	t.recovered = err == nil
+	switch {
+	case t.recovered:
+		t.cluster = backoff{}
+	case ctx.Err() != nil:
+	case !errors.Is(err, reconcile.ErrAPIUnavailable):
+		return err
+	default:
+		t.log.Warn("what an earlier run has done is not known yet", "error", err, "retry_in", t.cluster.failed(err, t.options.Interval).String())
+	}
+	return nil
+}
+
+// takeUp finds what an earlier run has done, starts what can be started and, the first time, resumes what was left
+// paused. It costs nothing when there is nothing new.
+func (t *turns) takeUp(ctx context.Context) error {
+	if err := t.controller.Recover(ctx); err != nil {
+		return err
+	}
+	t.controller.Advance(ctx)
+	if t.released {
+		return nil
+	}
+	if err := t.controller.ReleasePaused(ctx); err != nil {
+		return err
+	}
+	t.released = true
+	return nil
+}
+
+// patrols reports whether databases at rest are looked after.
+func (t *turns) patrols() bool { return t.released && !t.options.Once }
+
+// flushed writes the statuses that Git lacks, and reports whether it could.
+func (t *turns) flushed(ctx context.Context) bool {
+	err := t.controller.Flush(ctx)
+	if err == nil {
+		t.unwritable = quiet{}
+		t.flush.after(0)
+		return true
+	}
+	wait := t.flush.failed(err, t.options.Interval)
+	if t.unwritable.speaks(err) {
+		state := t.controller.State()
+		t.log.Warn("statuses cannot be written; the journal in the cluster keeps them", "pending", state.JournalPending,
+			"oldest", state.JournalOldest, "error", err, "retry_in", wait.String())
+	}
+	return false
+}
+
+// next is when the next turn has something to do, if nothing happens before.
+func (t *turns) next(due time.Time, dirty bool) time.Time {
+	next := t.poll.next
+	if !t.recovered {
+		next = earliest(next, t.cluster.next)
+	}
+	if t.patrols() {
+		next = earliest(next, t.patrol.next)
+	}
+	if dirty {
+		next = earliest(next, latest(due, t.flush.next))
+	}
+	return next
 }
 
 // wait returns at the given time, when a status has changed, when ctx ends, or when somebody hints that the repository
@@ -125,6 +190,24 @@ func fatal(err error) bool {
 		}
 	}
 	return false
+}
+
+// quietFor is how long a failure that goes on is not spoken of again.
+const quietFor = 10 * time.Minute
+
+// quiet keeps a failure that goes on for a day from filling the log. The zero value has nothing said yet.
+type quiet struct {
+	until time.Time
+	said  string
+}
+
+// speaks reports whether the failure is to be logged: another one than before, or after some time.
+func (q *quiet) speaks(err error) bool {
+	if err.Error() == q.said && time.Now().Before(q.until) {
+		return false
+	}
+	q.said, q.until = err.Error(), time.Now().Add(quietFor)
+	return true
 }
 
 func earliest(a, b time.Time) time.Time {

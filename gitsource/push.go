@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -74,34 +72,4 @@ func (r *Repository) pushOn(ctx context.Context, talk conversation, base, tip pl
 		return ended(ctx, fmt.Errorf("reading the answer to a push: %w", err))
 	}
 	return verdict(report, string(said.text))
-}
-
-// lostInside are the words with which servers say that somebody else was quicker.
-var lostInside = []string{
-	"failed to update ref", "cannot lock ref", "fetch first", "non-fast-forward", "incorrect old value",
-	"reference already exists",
-}
-
-// verdict reads the server's report of a push.
-func verdict(report *packp.ReportStatus, said string) error {
-	if report.UnpackStatus != "ok" {
-		return &Error{Kind: ErrRejected, Detail: "it could not unpack the objects", Server: report.UnpackStatus + " " + said}
-	}
-	if len(report.CommandStatuses) == 0 {
-		return errors.New("the server did not say what became of the push")
-	}
-	for _, status := range report.CommandStatuses {
-		if status.Status == "ok" {
-			continue
-		}
-		if slices.ContainsFunc(lostInside, func(words string) bool { return strings.Contains(status.Status, words) }) {
-			return errMoved
-		}
-		return &Error{
-			Kind:   ErrRejected,
-			Detail: status.Status + ": let gitrota's account push to this branch, or give it a branch of its own",
-			Server: said,
-		}
-	}
-	return nil
 }

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/gitrota/gitrota/gitsource/signature"
 )
 
 // Options says which branch of which repository, and in whose name.
@@ -44,9 +46,11 @@ type Options struct {
 	// CreateBranch lets Write make the branch, with no history, where the remote does not have it.
 	CreateBranch bool
 
-	Author Person // of the commits that Write makes; needed by Write only
+	Author  Person         // of the commits that Write makes; needed by Write only
+	Signing *signature.Key // signs those commits; nil: they are not signed
 
 	Timeout     time.Duration // of each operation at the remote; 0 means 60s
+	Patience    time.Duration // for how long Write goes on against others who are quicker; 0 means 30s
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
 	MaxPackSize int64         // in bytes; a larger clone is refused, so that it cannot fill the memory; 0 means 256 MiB
 
@@ -86,6 +90,9 @@ func Open(opts Options) (*Repository, error) {
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = time.Minute
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = 30 * time.Second
 	}
 	if opts.MaxFileSize <= 0 {
 		opts.MaxFileSize = 1 << 20

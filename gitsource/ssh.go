@@ -248,22 +248,6 @@ func (r *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusal sorts what a server says instead of speaking Git.
-func refusal(words string) error {
-	lower := strings.ToLower(words)
-	for _, missing := range []string{"not found", "does not exist", "not appear to be a git repository", "could not be found", "no such"} {
-		if strings.Contains(lower, missing) {
-			return &Error{Kind: ErrRepositoryNotFound, Server: words}
-		}
-	}
-	for _, denied := range []string{"denied", "not allowed", "read only", "read-only", "unauthorized", "not permitted"} {
-		if strings.Contains(lower, denied) {
-			return &Error{Kind: ErrAuth, Server: words}
-		}
-	}
-	return &Error{Kind: ErrRejected, Server: words}
-}
-
 // syncHead is a headOf that one goroutine may write while another reads it.
 type syncHead struct {
 	mu   sync.Mutex

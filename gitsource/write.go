@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -26,21 +24,14 @@ type Change struct {
 // Trailer is one "Key: value" line at the end of a commit's message.
 type Trailer struct{ Key, Value string }
 
-// How often Write starts over when somebody else is quicker, and how long it waits in between, at first and at most.
-const (
-	maxTries  = 8
-	firstWait = 50 * time.Millisecond
-	maxWait   = 2 * time.Second
-)
-
 // Write commits a change on top of the branch's tip. It fetches the tip and calls build with the files under dirs;
 // build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that leaves every
 // file as it is makes no commit.
 //
-// When somebody else moves the branch first, the new tip is fetched and build is called again with it, up to 8 times,
-// and then Write gives up with ErrConflict. build must therefore depend on nothing but the snapshot that it is given;
-// where an earlier push has landed after all and only its answer was lost, it finds its own change there. The branch
-// is never forced.
+// When somebody else moves the branch first, the new tip is fetched and build is called again with it, 8 times at least
+// and as often as it takes for as long as Options.Patience, and then Write gives up with ErrConflict. build must
+// therefore depend on nothing but the snapshot that it is given; where an earlier push has landed after all and only its
+// answer was lost, it finds its own change there. The branch is never forced.
 //
 // Write returns the files under dirs as they are now. After an error the change may have landed only if the context
 // ended, or the remote could not be reached any more; calling Write again tells.
@@ -62,24 +53,17 @@ func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snaps
 	case <-ctx.Done():
 		return nil, r.failed(op, ctx.Err())
 	}
-	wait := firstWait
-	for try := 1; ; try++ {
-		snapshot, err := r.tryWrite(ctx, dirs, try > 1, build)
+	race := r.newRace()
+	for {
+		snapshot, err := r.tryWrite(ctx, dirs, race.tries > 0, build)
 		if err == nil {
 			return snapshot, nil
 		}
 		if !errors.Is(err, errMoved) {
 			return nil, err
 		}
-		if try == maxTries {
-			return nil, r.failed(op, &Error{Kind: ErrConflict, Detail: fmt.Sprintf("%d tries", maxTries)})
-		}
-		r.opts.Log.Debug("somebody else wrote first: fetching again", "repository", r.String(), "try", try)
-		select {
-		case <-time.After(wait/2 + rand.N(wait)):
-			wait = min(2*wait, maxWait)
-		case <-ctx.Done():
-			return nil, r.failed(op, ctx.Err())
+		if err := race.again(ctx); err != nil {
+			return nil, r.failed(op, err)
 		}
 	}
 }
@@ -113,7 +97,7 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, bu
 		// Nothing was pushed that would have told whether this is the tip.
 		return before, r.stillAt(ctx, &base, fresh)
 	}
-	if err := r.land(ctx, &base, tip, objects); err != nil {
+	if err := r.land(ctx, &base, fresh, tip, objects); err != nil {
 		return nil, err
 	}
 	return r.landed(seen, &base, tip, dirs)
@@ -163,22 +147,27 @@ func (r *Repository) landed(seen, base *mirror, tip plumbing.Hash, dirs []string
 	return r.read(now, tip, dirs)
 }
 
-// land pushes the commit and, whatever the push reports, believes only the remote: a push whose answer was lost may
-// have landed, and a refusal may really be a lost race.
-func (r *Repository) land(ctx context.Context, base *mirror, tip plumbing.Hash, objects []plumbing.Hash) error {
+// land pushes the commit. Where it is not certain from the answer what became of it, only the remote is believed: a push
+// whose answer was lost may have landed, and a refusal in unknown words may be a lost race. A push that failed because it
+// leaned on something old is like one that lost a race, but a fresh one cannot be excused so: that the server cuts every
+// push would otherwise pass for a busy branch.
+func (r *Repository) land(ctx context.Context, base *mirror, fresh bool, tip plumbing.Hash, objects []plumbing.Hash) error {
 	pushed := r.pushWithin(ctx, base, tip, objects)
-	if pushed == nil || errors.Is(pushed, errMoved) {
+	switch {
+	case pushed == nil || errors.Is(pushed, errMoved):
 		return pushed
+	case final(pushed):
+		return r.failed("pushing", pushed)
 	}
 	head, err := r.Head(ctx)
 	switch {
 	case err == nil && head == tip.String():
 		r.opts.Log.Info("a push landed although its answer was lost", "repository", r.String(), "commit", head)
 		return nil
-	case err == nil && (head != base.head.String() || errors.Is(pushed, errStale)):
+	case err == nil && (head != base.head.String() || !fresh && errors.Is(pushed, errStale)):
 		return errMoved
 	case errors.Is(err, ErrBranchNotFound) && !base.head.IsZero():
-		return err
+		return errMoved
 	}
 	return r.failed("pushing", pushed)
 }
@@ -217,7 +206,7 @@ func (r *Repository) commit(base *mirror, dirs []string, change *Change) (plumbi
 		return base.head, nil, nil
 	}
 	who := object.Signature{Name: r.opts.Author.Name, Email: r.opts.Author.Email, When: r.opts.Now()}
-	tip, err := edit.store(&object.Commit{
+	tip, err := r.storeCommit(edit, &object.Commit{
 		Author: who, Committer: who, Message: message, TreeHash: tree, ParentHashes: parents,
 	})
 	return tip, edit.added, err

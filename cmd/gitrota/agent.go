@@ -87,6 +87,8 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "folder with the webhooks' secret: the key token; for Azure DevOps, username and password")
 	flags.StringVar(&author.Name, "author-name", "gitrota", "author of the status commits")
 	flags.StringVar(&author.Email, "author-email", "gitrota@localhost", "e-mail address of the author")
+	flags.StringVar(&options.SigningKey, "signing-key", "", "folder with the key that signs the status commits: identity (SSH) and password, or git.asc (OpenPGP) and passphrase (default: not signed)")
+	flags.StringVar(&options.RequestSigners, "request-signers", "", "allowed_signers file, or a folder of such files and OpenPGP public keys (*.asc): whose signed commits may bring requests (default: anybody's commits)")
 	flags.StringVar(&format, "log-format", "text", "format of the log on standard error: text or json")
 	flags.BoolVar(&verbose, "verbose", false, "log details, too")
 	return cmd

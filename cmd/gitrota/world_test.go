@@ -406,7 +406,7 @@ func (w *world) searchForSecrets() {
 	for _, s := range secrets.Items {
 		w.secret(s.Name)
 		for key, value := range s.Data {
-			if key == "record" || key == "finished" || key == "restart" {
+			if key == "record" || key == "journal" || key == "finished" || key == "restart" {
 				places["the keeper's "+key] += string(value)
 			}
 		}

@@ -57,6 +57,7 @@ type Server struct {
 	mu       sync.Mutex
 	fault    Fault
 	requests int
+	last     []func() // run by Close
 	older    bool
 }
 
@@ -118,6 +119,15 @@ func (s *Server) Close() {
 	}
 	s.http.CloseClientConnections()
 	s.http.Close()
+	for _, do := range s.last {
+		do()
+	}
+}
+
+func (s *Server) atEnd(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = append(s.last, do)
 }
 
 // Requests returns how many HTTP requests have come in.

@@ -31,6 +31,7 @@ type sshServer struct {
 	mu     sync.Mutex
 	hosts  []ssh.Signer
 	silent bool
+	fault  SSHFault
 	conns  map[net.Conn]struct{}
 	wg     sync.WaitGroup
 }
@@ -194,12 +195,12 @@ func (x *sshServer) serve(conn net.Conn, hosts []ssh.Signer, silent bool) {
 		if err != nil {
 			return
 		}
-		x.wg.Go(func() { x.session(channel, requests) })
+		x.wg.Go(func() { x.session(conn, channel, requests) })
 	}
 }
 
 // session runs the one command that a client asks for, if it is one of git's two services.
-func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
+func (x *sshServer) session(conn net.Conn, channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
 	env := gitEnv()
 	for req := range requests {
@@ -221,13 +222,13 @@ func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 		}
 		_ = req.Reply(true, nil)
 		go ssh.DiscardRequests(requests)
-		status := struct{ Code uint32 }{x.run(channel, ask.Command, env)}
+		status := struct{ Code uint32 }{x.run(conn, channel, ask.Command, env)}
 		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(status))
 		return
 	}
 }
 
-func (x *sshServer) run(channel ssh.Channel, command string, env []string) uint32 {
+func (x *sshServer) run(conn net.Conn, channel ssh.Channel, command string, env []string) uint32 {
 	service, path, _ := strings.Cut(command, " ")
 	if service != "git-upload-pack" && service != "git-receive-pack" {
 		_, _ = io.WriteString(channel.Stderr(), "this server does nothing but git\n")
@@ -237,13 +238,18 @@ func (x *sshServer) run(channel ssh.Channel, command string, env []string) uint3
 	cmd := exec.Command("git", strings.TrimPrefix(service, "git-"), repo)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+	from := io.Reader(channel)
+	if fault := x.faultOf(service); fault != nil {
+		from, cmd.Stdout = fault.on(conn, channel)
+		defer fault.end(conn, x.server.done)
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil || cmd.Start() != nil {
 		return 1
 	}
 	// Not cmd.Stdin: Wait would then wait for a client that keeps its side open.
 	go func() {
-		_, _ = io.Copy(stdin, channel)
+		_, _ = io.Copy(stdin, from)
 		stdin.Close()
 	}()
 	if cmd.Wait() != nil {
