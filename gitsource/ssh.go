@@ -3,21 +3,19 @@ package gitsource
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
 // sshWire runs a Git service on the remote over SSH, with the key and the host keys that it was given and nothing
 // else: no agent, no ~/.ssh, no ssh_config, no proxy from the environment.
 type sshWire struct {
+	auth    Auth
+	dialer  dialer
 	address string // host:port
 	user    string
 	path    string
@@ -25,50 +23,15 @@ type sshWire struct {
 	known   *knownhosts.HostKeyDB
 }
 
-func newSSHWire(to remote, auth Auth) (*sshWire, error) {
-	signer, err := parseIdentity(auth)
-	if err != nil {
-		return nil, err
-	}
-	known, err := knownhosts.NewDB(auth.KnownHostsFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading known_hosts of the Git credentials: %w", err)
-	}
-	return &sshWire{
-		address: net.JoinHostPort(to.host, to.portOr("22")),
-		user:    to.user, path: to.path, signer: signer, known: known,
-	}, nil
-}
-
-// parseIdentity reads the private key. Its errors never quote the key.
-func parseIdentity(auth Auth) (ssh.Signer, error) {
-	pem := []byte(auth.Identity.Reveal())
-	signer, err := ssh.ParsePrivateKey(pem)
-	var locked *ssh.PassphraseMissingError
-	switch {
-	case err == nil:
-		return signer, nil
-	case !errors.As(err, &locked):
-		return nil, errors.New("the key identity of the Git credentials is not an SSH private key in PEM")
-	case auth.Password.IsZero():
-		return nil, errors.New("the SSH identity of the Git credentials has a passphrase: put it under the key password")
-	}
-	if signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(auth.Password.Reveal())); err != nil {
-		return nil, errors.New("the key password of the Git credentials is not the passphrase of the SSH identity")
-	}
-	return signer, nil
-}
-
-// open dials the server and starts the service. Closing the connection is what makes the context count: neither the
-// handshake nor a session knows of contexts.
+// open dials the server and starts the service. Closing the connection is what makes the context count: a session knows
+// of none.
 func (w *sshWire) open(ctx context.Context, service string) (conversation, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", w.address)
+	client, err := w.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &sshConversation{conn: conn, said: &syncHead{head: headOf{max: maxWords}}}
-	c.stop = context.AfterFunc(ctx, func() { conn.Close() })
+	c := &sshConversation{client: client, said: &syncHead{head: headOf{max: maxWords}}}
+	c.stop = context.AfterFunc(ctx, func() { client.Close() })
 
 	if err := w.start(c, service); err != nil {
 		c.close()
@@ -78,27 +41,6 @@ func (w *sshWire) open(ctx context.Context, service string) (conversation, error
 }
 
 func (w *sshWire) start(c *sshConversation, service string) error {
-	var stranger *Error
-	known := w.known.HostKeyCallback()
-	handshake, channels, requests, err := ssh.NewClientConn(c.conn, w.address, &ssh.ClientConfig{
-		User:              w.user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(w.signer)},
-		HostKeyAlgorithms: w.known.HostKeyAlgorithms(w.address),
-		HostKeyCallback: func(host string, at net.Addr, key ssh.PublicKey) error {
-			err := known(host, at, key)
-			if err != nil {
-				stranger = w.unknownHost(key, err)
-			}
-			return err
-		},
-	})
-	if stranger != nil {
-		return stranger
-	}
-	if err != nil {
-		return w.refused(err)
-	}
-	c.client = ssh.NewClient(handshake, channels, requests)
 	session, err := c.client.NewSession()
 	if err != nil {
 		return err
@@ -114,48 +56,6 @@ func (w *sshWire) start(c *sshConversation, service string) error {
 	return session.Start(service + " " + quote(w.path))
 }
 
-// refused explains why a handshake failed.
-func (w *sshWire) refused(err error) error {
-	var none *ssh.AlgorithmNegotiationError
-	switch {
-	case errors.As(err, &none) && none.What == "host key":
-		return &Error{Kind: ErrHostKey, Detail: fmt.Sprintf("%s offers keys of the types %s only, and known_hosts has %s; %s",
-			w.address, strings.Join(none.RequestedAlgorithms, ", "), w.pinned(), w.howToTrust())}
-	case strings.Contains(err.Error(), "unable to authenticate"):
-		return &Error{Kind: ErrAuth, Detail: fmt.Sprintf("%s does not accept the SSH key %s for the user %s: add it there, "+
-			"with the right to write", w.address, ssh.FingerprintSHA256(w.signer.PublicKey()), w.user)}
-	}
-	return err
-}
-
-// unknownHost describes a host key that is not the one on file.
-func (w *sshWire) unknownHost(key ssh.PublicKey, err error) *Error {
-	offered := fmt.Sprintf("%s offers the %s key %s", w.address, key.Type(), ssh.FingerprintSHA256(key))
-	var revoked *xknownhosts.RevokedError
-	if errors.As(err, &revoked) {
-		return &Error{Kind: ErrHostKey, Detail: offered + ", which known_hosts revokes"}
-	}
-	return &Error{Kind: ErrHostKey, Detail: fmt.Sprintf("%s, and known_hosts has %s; %s", offered, w.pinned(), w.howToTrust())}
-}
-
-// pinned lists what known_hosts has for the server.
-func (w *sshWire) pinned() string {
-	var keys []string
-	for _, key := range w.known.HostKeys(w.address) {
-		keys = append(keys, key.Type()+" "+ssh.FingerprintSHA256(key))
-	}
-	slices.Sort(keys)
-	if len(keys) == 0 {
-		return "none for this host"
-	}
-	return strings.Join(keys, ", ")
-}
-
-func (w *sshWire) howToTrust() string {
-	host, port, _ := net.SplitHostPort(w.address)
-	return fmt.Sprintf("if the server's owner confirms that key, put the line of ssh-keyscan -p %s %s into known_hosts", port, host)
-}
-
 // quote makes one word of a path for the shell at the other end.
 func quote(path string) string {
 	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(path) + "'"
@@ -163,7 +63,6 @@ func quote(path string) string {
 
 // sshConversation is one command on one connection.
 type sshConversation struct {
-	conn    net.Conn
 	client  *ssh.Client
 	session *ssh.Session
 	stdin   io.WriteCloser
@@ -199,10 +98,7 @@ func (c *sshConversation) close() {
 	if c.stdin != nil && !c.asked {
 		_, _ = io.WriteString(c.stdin, "0000") // a polite goodbye: nothing is wanted
 	}
-	if c.client != nil {
-		c.client.Close()
-	}
-	c.conn.Close()
+	c.client.Close()
 	c.stop()
 }
 

@@ -33,13 +33,6 @@ type conversation interface {
 	close()
 }
 
-func newWire(to remote, auth Auth) (wire, error) {
-	if to.scheme == "ssh" {
-		return newSSHWire(to, auth)
-	}
-	return newHTTPWire(to, auth)
-}
-
 // advertise opens a service and reads the references that the server has. The caller closes the conversation.
 func (r *Repository) advertise(ctx context.Context, service string) (conversation, *packp.AdvRefs, error) {
 	talk, err := r.wire.open(ctx, service)

@@ -16,6 +16,7 @@ type Repo struct {
 	server *Server
 	bare   string // the repository
 	work   string // the person's clone
+	env    []string
 }
 
 // NewRepo makes an empty repository, whose branch main does not exist until the first commit.
@@ -181,7 +182,7 @@ func (r *Repo) push(flags ...string) string {
 }
 
 func (r *Repo) git(args ...string) string {
-	return r.server.git(r.work, []string{"GITTEST_PERSON=1"}, args...)
+	return r.server.git(r.work, append([]string{"GITTEST_PERSON=1"}, r.env...), args...)
 }
 
 func lines(text string) []string {

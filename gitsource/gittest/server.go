@@ -32,26 +32,30 @@ type TB interface {
 
 // Options says how the server wants to be talked to. The zero value is plain HTTP that lets everybody in.
 type Options struct {
-	Username, Password string // HTTP basic authentication, if there is a Username
-	BearerToken        string // HTTP bearer authentication, if not ""
-	TLS                bool   // HTTPS, with a certificate of the server's own CA
-	SSH                bool   // SSH as well
+	Username, Password string     // HTTP basic authentication, if there is a Username
+	BearerToken        string     // HTTP bearer authentication, if not ""
+	GitHubApp          *GitHubApp // HTTP basic authentication with this App's tokens, if not nil
+	ClientCert         bool       // with TLS: only for clients that show the certificate of AuthDir
+	TLS                bool       // HTTPS, with a certificate of the server's own CA
+	SSH                bool       // SSH as well
 }
 
 // Server serves the repositories in one folder. It is safe for concurrent use.
 type Server struct {
 	URL string // http://127.0.0.1:port or https://127.0.0.1:port
 
-	dir  string
-	opts Options
-	http *httptest.Server
-	ssh  *sshServer
-	fail func(format string, args ...any)
-	done chan struct{}
+	dir    string
+	opts   Options
+	http   *httptest.Server
+	ssh    *sshServer
+	client clientCert // with Options.ClientCert
+	fail   func(format string, args ...any)
+	done   chan struct{}
 
 	mu       sync.Mutex
 	fault    Fault
 	requests int
+	last     []func() // run by Close
 }
 
 // NewServer starts a server that ends with the test.
@@ -83,6 +87,11 @@ func start(dir string, opts Options, fail func(string, ...any)) (*Server, error)
 		Stderr: discard{},
 	}
 	s.http = httptest.NewUnstartedServer(s.guard(backend))
+	if opts.ClientCert {
+		if s.client, s.http.TLS, err = newClientCert(); err != nil {
+			return nil, err
+		}
+	}
 	if opts.TLS {
 		s.http.StartTLS()
 	} else {
@@ -106,6 +115,15 @@ func (s *Server) Close() {
 	}
 	s.http.CloseClientConnections()
 	s.http.Close()
+	for _, do := range s.last {
+		do()
+	}
+}
+
+func (s *Server) atEnd(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = append(s.last, do)
 }
 
 // Requests returns how many HTTP requests have come in.
@@ -121,7 +139,7 @@ func (s *Server) CA() []byte {
 }
 
 // AuthDir writes what a client needs into a new folder, laid out like a mounted Secret: username, password,
-// bearerToken and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder, "" when nothing is
+// bearerToken, the keys of a GitHub App, tls.crt, tls.key and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder, "" when nothing is
 // needed.
 func (s *Server) AuthDir(overSSH bool) string {
 	values := map[string]string{}
@@ -133,8 +151,15 @@ func (s *Server) AuthDir(overSSH bool) string {
 	case s.opts.Username != "":
 		values["username"], values["password"] = s.opts.Username, s.opts.Password
 	}
+	if app := s.opts.GitHubApp; app != nil && !overSSH {
+		values["githubAppID"], values["githubAppInstallationID"] = app.ID, app.Installation
+		values["githubAppPrivateKey"], values["githubAppBaseURL"] = app.PrivateKey(), app.URL
+	}
 	if s.opts.TLS && !overSSH {
 		values["ca.crt"] = string(s.CA())
+	}
+	if s.opts.ClientCert && !overSSH {
+		values["tls.crt"], values["tls.key"] = s.client.cert, s.client.key
 	}
 	if len(values) == 0 {
 		return ""
@@ -169,6 +194,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 func (s *Server) letIn(r *http.Request) bool {
 	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	if s.opts.GitHubApp != nil {
+		user, password, _ := r.BasicAuth()
+		return user == "x-access-token" && s.opts.GitHubApp.valid(password)
+	}
 	if s.opts.BearerToken != "" {
 		return same(r.Header.Get("Authorization"), "Bearer "+s.opts.BearerToken)
 	}
