@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/gitrota/gitrota/gitsource/signature"
 )
 
 // Options says which branch of which repository, and in whose name.
@@ -43,7 +45,8 @@ type Options struct {
 	// CreateBranch lets Write make the branch, with no history, where the remote does not have it.
 	CreateBranch bool
 
-	Author Person // of the commits that Write makes; needed by Write only
+	Author  Person         // of the commits that Write makes; needed by Write only
+	Signing *signature.Key // signs those commits; nil: they are not signed
 
 	Timeout     time.Duration // of each operation at the remote; 0 means 60s
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB

@@ -179,7 +179,7 @@ func (r *Repository) commit(base *clone, dirs []string, change *Change) (plumbin
 		return base.head, nil, nil
 	}
 	who := object.Signature{Name: r.opts.Author.Name, Email: r.opts.Author.Email, When: r.opts.Now()}
-	tip, err := edit.store(&object.Commit{
+	tip, err := r.storeCommit(edit, &object.Commit{
 		Author: who, Committer: who, Message: message, TreeHash: tree, ParentHashes: parents,
 	})
 	return tip, edit.added, err

@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// Secret is what was read of a folder: a T, and another one once the folder has changed. It is safe for concurrent use.
+// Secret is what was read of a folder, or of one file: a T, and another one once that has changed. It is safe for
+// concurrent use.
 type Secret[T any] struct {
 	dir  string
 	read func(dir string) (T, error)
@@ -43,21 +44,41 @@ func Follow[T any](dir string, read func(dir string) (T, error), log *slog.Logge
 func (s *Secret[T]) Value() T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now, err := look(s.dir); err == nil && same(s.seen, now) {
+	err := s.refresh()
+	switch {
+	case err == nil:
 		s.trouble = "" // a change may have been taken back
-		return s.value
+	case s.trouble != err.Error():
+		s.trouble = err.Error()
+		s.log.Error("a mounted Secret has changed and cannot be read; what was read before goes on being used", "dir", s.dir, "error", err)
+	}
+	return s.value
+}
+
+// Newest returns the version that is there now, or why it cannot be read: for what must not be used any longer once
+// somebody has replaced it.
+func (s *Secret[T]) Newest() (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refresh(); err != nil {
+		var none T
+		return none, err
+	}
+	return s.value, nil
+}
+
+// refresh reads the folder again where it has changed.
+func (s *Secret[T]) refresh() error {
+	if now, err := look(s.dir); err == nil && same(s.seen, now) {
+		return nil
 	}
 	value, seen, err := s.load()
 	if err != nil {
-		if s.trouble != err.Error() {
-			s.trouble = err.Error()
-			s.log.Error("a mounted Secret has changed and cannot be read; what was read before goes on being used", "dir", s.dir, "error", err)
-		}
-		return s.value
+		return err
 	}
-	s.value, s.seen, s.trouble = value, seen, ""
+	s.value, s.seen = value, seen
 	s.log.Info("a mounted Secret has changed and was read again", "dir", s.dir)
-	return s.value
+	return nil
 }
 
 // load reads the folder, again where it changed while it was read: a user name of one version and a password of the
@@ -85,8 +106,15 @@ type file struct {
 	info os.FileInfo
 }
 
-// look lists the files of a folder, links followed.
+// look lists the files of a folder, links followed; a file is the only one of its own.
 func look(dir string) ([]file, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []file{{dir, info}}, nil
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

@@ -99,3 +99,30 @@ func TestSecret(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrNotExist)
 	})
 }
+
+func TestWhatMustNotOutliveItsReplacement(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write("first")
+	s, err := mounted.Follow(path, func(path string) (string, error) {
+		text, err := os.ReadFile(path)
+		if err == nil && len(text) == 0 {
+			err = errors.New("it is empty")
+		}
+		return string(text), err
+	}, nil)
+	require.NoError(t, err)
+	for _, text := range []string{"first", "second, in a file of its own"} {
+		write(text)
+		got, err := s.Newest()
+		require.NoError(t, err)
+		require.Equal(t, text, got)
+	}
+	write("")
+	_, err = s.Newest()
+	require.EqualError(t, err, "it is empty")
+	write("a third one")
+	got, err := s.Newest()
+	require.NoError(t, err)
+	require.Equal(t, "a third one", got)
+}

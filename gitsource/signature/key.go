@@ -13,11 +13,12 @@ import (
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/gitrota/gitrota/gitsource/mounted"
 	"github.com/gitrota/gitrota/policies/credential"
 )
 
 // Key signs. It follows the folder that it was loaded from, does not print, and is safe for concurrent use.
-type Key struct{ from *followed[signer] }
+type Key struct{ from *mounted.Secret[signer] }
 
 // signer is one key of either kind.
 type signer interface {
@@ -37,17 +38,17 @@ const (
 // passphrase; or with the file git.asc, an OpenPGP private key in its armour, and passphrase if it has one. The folder
 // is read again when it changes.
 func LoadKey(dir string) (*Key, error) {
-	k := &Key{from: &followed[signer]{path: dir, load: loadSigner}}
-	if _, err := k.from.get(); err != nil {
+	from, err := mounted.Follow(dir, loadSigner, nil)
+	if err != nil {
 		return nil, fmt.Errorf("reading the signing key: %w", err)
 	}
-	return k, nil
+	return &Key{from}, nil
 }
 
 // Sign returns the signature of a message, in its armour. The error is one of a key that was replaced by one that
 // cannot be read.
 func (k *Key) Sign(message []byte) (string, error) {
-	now, err := k.from.get()
+	now, err := k.from.Newest()
 	if err != nil {
 		return "", fmt.Errorf("reading the signing key again: %w", err)
 	}
@@ -57,7 +58,7 @@ func (k *Key) Sign(message []byte) (string, error) {
 // String returns the key's type and fingerprint: "ssh-ed25519 SHA256:...", or "openpgp " and the primary key's
 // fingerprint in capitals.
 func (k *Key) String() string {
-	now, err := k.from.get()
+	now, err := k.from.Newest()
 	if err != nil {
 		return "no key: " + err.Error()
 	}

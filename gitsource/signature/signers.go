@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/gitrota/gitrota/gitsource/mounted"
 )
 
 // Signers are the keys whose signatures count. They follow the files that they were loaded from, and are safe for
 // concurrent use.
-type Signers struct{ from *followed[*list] }
+type Signers struct{ from *mounted.Secret[*list] }
 
 // list is what the files hold at one time.
 type list struct {
@@ -29,11 +31,11 @@ type list struct {
 // lines as ssh-keygen(1) describes them under ALLOWED SIGNERS, of which cert-authority is not supported. The files are
 // read again when they change.
 func LoadSigners(path string) (*Signers, error) {
-	s := &Signers{from: &followed[*list]{path: path, load: loadList}}
-	if _, err := s.from.get(); err != nil {
+	from, err := mounted.Follow(path, loadList, nil)
+	if err != nil {
 		return nil, fmt.Errorf("reading the allowed signers: %w", err)
 	}
-	return s, nil
+	return &Signers{from}, nil
 }
 
 func loadList(path string) (*list, error) {
@@ -68,6 +70,36 @@ func loadList(path string) (*list, error) {
 	return all, nil
 }
 
+// filesIn returns the path itself where it is a file, and the files in it where it is a folder. Names that begin with a
+// dot are Kubernetes' own.
+func filesIn(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		name := filepath.Join(path, entry.Name())
+		if info, err := os.Stat(name); err != nil {
+			return nil, err
+		} else if info.IsDir() {
+			return nil, fmt.Errorf("%s is a folder in a folder, which is not looked into", name)
+		}
+		files = append(files, name)
+	}
+	return files, nil
+}
+
 // Verify returns who signed a commit, given the object's content as the server sent it. A key counts if it is listed and
 // was valid at the time that the commit gives as its committer's. That time is the signer's own word: a key that was
 // stolen can sign for any time at which it was valid, and has to be taken off the list.
@@ -76,7 +108,7 @@ func (s *Signers) Verify(raw []byte) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	all, err := s.from.get()
+	all, err := s.from.Newest()
 	if err != nil {
 		return Signer{}, fmt.Errorf("reading the allowed signers again: %w", err)
 	}
@@ -141,48 +173,3 @@ func (l *list) findSSH(c commit, key ssh.PublicKey) (Signer, error) {
 }
 
 func bad(err error) error { return fmt.Errorf("%w: %w", ErrBadSignature, err) }
-
-// patterns is a pattern-list of ssh_config(5).
-type patterns []string
-
-func parsePatterns(text string) patterns {
-	return slices.DeleteFunc(strings.Split(text, ","), func(p string) bool { return p == "" })
-}
-
-// accept reports whether one of the patterns matches, and none that is negated. No patterns accept everything.
-func (p patterns) accept(text string) bool {
-	return len(p) == 0 || p.matches(text) && !p.denies(text)
-}
-
-func (p patterns) matches(text string) bool {
-	return slices.ContainsFunc(p, func(one string) bool { return !strings.HasPrefix(one, "!") && match(one, text) })
-}
-
-func (p patterns) denies(text string) bool {
-	return slices.ContainsFunc(p, func(one string) bool {
-		negated, is := strings.CutPrefix(one, "!")
-		return is && match(negated, text)
-	})
-}
-
-// match reports whether text fits a pattern, in which * is any text and ? any character.
-func match(pattern, text string) bool {
-	star, from := -1, 0 // where the last * was, and how much of text it has taken so far
-	p := 0
-	for t := 0; t < len(text); {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			from++
-			p, t = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
-}
