@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,8 @@ func (w *world) fork(t *testing.T) *world {
 	t.Helper()
 	other := *w
 	now := *w.now
-	other.T, other.now, other.repo = t, &now, w.repo.Fork(strings.ReplaceAll(t.Name(), "/", "-"))
+	other.T, other.now, other.repo = t, &now, w.repo.Fork(regexp.MustCompile(`[^a-zA-Z]+`).ReplaceAllString(t.Name(), "-"))
+	other.repo.Pull()
 	return &other
 }
 
@@ -252,6 +254,11 @@ func (w *world) refuted(reason audit.Reason, commit, file string, changes ...fun
 	require.Equal(w, commit, broken.Commit, broken)
 	require.Equal(w, file, broken.File, broken)
 	require.NotEmpty(w, broken.Message)
+	switch reason {
+	case audit.UnsignedStatus, audit.UntrustedKey, audit.BadSignature:
+		words, err := w.repo.VerifyCommit(commit, w.agent, agentEmail+" "+w.agent.Public)
+		require.Error(w, err, "git itself calls the signature good: %s", words)
+	}
 	return broken
 }
 
