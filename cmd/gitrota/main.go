@@ -31,8 +31,8 @@ func run(args []string) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errInvalid):
-		return 1 // the problems are printed already
+	case errors.Is(err, errInvalid), errors.Is(err, errBroken):
+		return 1 // what is wrong is printed already
 	case errors.As(err, &wrong):
 		fmt.Fprintf(os.Stderr, "gitrota: %v\nRun '%s --help' for usage.\n", err, wrong.command)
 		return 2
@@ -66,18 +66,24 @@ name in upper case with underscores, such as GITROTA_STATUS_PATH. A flag wins.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newAgent(), newSync(), newValidate(), newRollback(), newVersion())
-	for _, cmd := range append(root.Commands(), root) {
-		if check := cmd.Args; check != nil {
-			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usageError{cmd.CommandPath(), err}
-				}
-				return nil
+	root.AddCommand(newAgent(), newSync(), newValidate(), newRollback(), newAudit(), newHistory(), newVersion())
+	markUsageErrors(root)
+	return root
+}
+
+// markUsageErrors makes wrong arguments of a command, and of those below it, usage errors.
+func markUsageErrors(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{cmd.CommandPath(), err}
 			}
+			return nil
 		}
 	}
-	return root
+	for _, below := range cmd.Commands() {
+		markUsageErrors(below)
+	}
 }
 
 // usageError is a mistake in how a command was called.
