@@ -96,9 +96,6 @@ func (r *Repo) Reset(hash string) {
 	r.push("--force")
 }
 
-// DeleteBranch deletes the branch on the server.
-func (r *Repo) DeleteBranch() { r.git("push", "--quiet", "origin", "--delete", r.Branch) }
-
 // Head returns the hash of the branch's tip, "" when there is none.
 func (r *Repo) Head() string {
 	return r.server.git(r.bare, nil, "for-each-ref", "--format=%(objectname)", "refs/heads/"+r.Branch)
