@@ -146,13 +146,16 @@ func (b *backoff) due() bool { return !time.Now().Before(b.next) }
 // after notes a success.
 func (b *backoff) after(d time.Duration) { b.next, b.failures = time.Now().Add(d), 0 }
 
-// failed notes a failure and returns the delay: doubling from half a second to the interval, or what the server asked
-// for if that is longer.
+// failed notes a failure and returns the delay: doubling from half a second to the interval, which a refusal gets at
+// once, or what the server asked for if that is longer.
 func (b *backoff) failed(err error, interval time.Duration) time.Duration {
 	delay := min(500*time.Millisecond<<min(b.failures, 16), max(interval, 500*time.Millisecond))
 	var remote *gitsource.Error
 	if errors.As(err, &remote) {
 		delay = max(delay, remote.RetryAfter)
+	}
+	if errors.Is(err, gitsource.ErrRejected) || errors.Is(err, gitsource.ErrAuth) {
+		delay = max(delay, interval) // a person has to change something first
 	}
 	delay = jittered(delay)
 	b.failures++
