@@ -13,35 +13,40 @@ import (
 
 // loop polls, starts and flushes until ctx ends or, with Options.Once, nothing is left.
 func (a *Agent) loop(ctx context.Context) error {
-	var poll, flush, release, patrol backoff
-	released := false
+	var poll, flush, cluster, patrol backoff
+	var unreadable, unwritable quiet
+	recovered, released := false, false
 	for ctx.Err() == nil {
 		if poll.due() {
 			err := a.controller.Poll(ctx)
 			a.metrics.observePoll(err)
 			switch {
 			case err == nil:
+				unreadable = quiet{}
 				poll.after(jittered(a.options.Interval))
 			case ctx.Err() != nil:
 				return nil
-			case !released && fatal(err):
+			case a.controller.State().Revision == "" && fatal(err):
 				return err
 			default:
-				a.log.Error("the repository cannot be read", "error", err, "retry_in", poll.failed(err, a.options.Interval).String())
+				wait := poll.failed(err, a.options.Interval)
+				if unreadable.speaks(err) {
+					a.log.Error("the repository cannot be read", "error", err, "retry_in", wait.String())
+				}
 			}
 		}
-		a.controller.Advance(ctx)
-		if !released && release.due() && a.controller.State().Revision != "" {
-			// The API server may be away for a while; until it has told which databases are paused, the question stays.
-			switch err := a.controller.ReleasePaused(ctx); {
-			case err == nil:
-				released = true
+		if cluster.due() {
+			// The API server may be away for a while; until it has told what an earlier run has done, nothing begins.
+			err := a.takeUp(ctx, &released)
+			switch recovered = err == nil; {
+			case recovered:
+				cluster = backoff{}
 			case ctx.Err() != nil:
 				return nil
 			case !errors.Is(err, reconcile.ErrAPIUnavailable):
 				return err
 			default:
-				a.log.Warn("databases that an earlier run left paused are not known yet", "error", err, "retry_in", release.failed(err, a.options.Interval).String())
+				a.log.Warn("what an earlier run has done is not known yet", "error", err, "retry_in", cluster.failed(err, a.options.Interval).String())
 			}
 		}
 		if released && !a.options.Once && patrol.due() {
@@ -51,20 +56,25 @@ func (a *Agent) loop(ctx context.Context) error {
 		due, dirty := a.controller.FlushDue(a.options.Interval)
 		if dirty && flush.due() && !time.Now().Before(due) {
 			if err := a.controller.Flush(ctx); err != nil {
-				a.log.Error("statuses cannot be written", "error", err, "retry_in", flush.failed(err, a.options.Interval).String())
+				wait := flush.failed(err, a.options.Interval)
+				if state := a.controller.State(); unwritable.speaks(err) {
+					a.log.Warn("statuses cannot be written; the journal in the cluster keeps them", "pending", state.JournalPending,
+						"oldest", state.JournalOldest, "error", err, "retry_in", wait.String())
+				}
 			} else {
+				unwritable = quiet{}
 				flush.after(0)
 				continue // what came along with the write may have brought requests
 			}
 		}
 		state := a.controller.State()
 		a.metrics.observeState(state)
-		if a.options.Once && released && state.Running == 0 && state.Waiting == 0 && state.Unsaved == 0 && !dirty {
+		if a.options.Once && recovered && state.Revision != "" && state.Running == 0 && state.Waiting == 0 && state.JournalPending == 0 && !dirty {
 			return verdict(state)
 		}
 		next := poll.next
-		if !released && !release.next.IsZero() {
-			next = earliest(next, release.next)
+		if !recovered {
+			next = earliest(next, cluster.next)
 		}
 		if released && !a.options.Once {
 			next = earliest(next, patrol.next)
@@ -74,6 +84,23 @@ func (a *Agent) loop(ctx context.Context) error {
 		}
 		a.wait(ctx, next)
 	}
+	return nil
+}
+
+// takeUp finds what an earlier run has done, starts what can be started and, the first time, resumes what was left
+// paused. It costs nothing when there is nothing new.
+func (a *Agent) takeUp(ctx context.Context, released *bool) error {
+	if err := a.controller.Recover(ctx); err != nil {
+		return err
+	}
+	a.controller.Advance(ctx)
+	if *released {
+		return nil
+	}
+	if err := a.controller.ReleasePaused(ctx); err != nil {
+		return err
+	}
+	*released = true
 	return nil
 }
 
@@ -119,18 +146,39 @@ func (b *backoff) due() bool { return !time.Now().Before(b.next) }
 // after notes a success.
 func (b *backoff) after(d time.Duration) { b.next, b.failures = time.Now().Add(d), 0 }
 
-// failed notes a failure and returns the delay: doubling from half a second to the interval, or what the server asked
-// for if that is longer.
+// failed notes a failure and returns the delay: doubling from half a second to the interval, which a refusal gets at
+// once, or what the server asked for if that is longer.
 func (b *backoff) failed(err error, interval time.Duration) time.Duration {
 	delay := min(500*time.Millisecond<<min(b.failures, 16), max(interval, 500*time.Millisecond))
 	var remote *gitsource.Error
 	if errors.As(err, &remote) {
 		delay = max(delay, remote.RetryAfter)
 	}
+	if errors.Is(err, gitsource.ErrRejected) || errors.Is(err, gitsource.ErrAuth) {
+		delay = max(delay, interval) // a person has to change something first
+	}
 	delay = jittered(delay)
 	b.failures++
 	b.next = time.Now().Add(delay)
 	return delay
+}
+
+// quietFor is how long a failure that goes on is not spoken of again.
+const quietFor = 10 * time.Minute
+
+// quiet keeps a failure that goes on for a day from filling the log. The zero value has nothing said yet.
+type quiet struct {
+	until time.Time
+	said  string
+}
+
+// speaks reports whether the failure is to be logged: another one than before, or after some time.
+func (q *quiet) speaks(err error) bool {
+	if err.Error() == q.said && time.Now().Before(q.until) {
+		return false
+	}
+	q.said, q.until = err.Error(), time.Now().Add(quietFor)
+	return true
 }
 
 // jittered spreads many agents that started together: plus or minus five per cent.

@@ -19,10 +19,11 @@ type metrics struct {
 	ended    *prometheus.GaugeVec
 	running  prometheus.Gauge
 	waiting  prometheus.Gauge
-	unsaved  prometheus.Gauge
+	pending  prometheus.Gauge
 	problems prometheus.Gauge
 
-	ready atomic.Bool // the repository was read at least once
+	oldest atomic.Pointer[time.Time] // since when Git lacks a status; zero or nil: it lacks none
+	ready  atomic.Bool               // the repository was read at least once
 }
 
 func newMetrics() *metrics {
@@ -40,12 +41,25 @@ func newMetrics() *metrics {
 		ended:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gitrota_requests_ended", Help: "Requests that this process has brought to an end, by phase."}, []string{"phase"}),
 		running:  gauge("gitrota_rotations_running", "Databases that a rotation runs for."),
 		waiting:  gauge("gitrota_requests_unfinished", "Requests that have not ended."),
-		unsaved:  gauge("gitrota_statuses_unsaved", "Statuses that are not in Git yet."),
+		pending:  gauge("gitrota_journal_pending", "Statuses that are not in Git yet."),
 		problems: gauge("gitrota_manifest_problems", "Problems in manifests that belong to no request."),
 	}
-	m.registry.MustRegister(m.polls, m.lastPoll, m.steps, m.ended, m.running, m.waiting, m.unsaved, m.problems,
+	m.registry.MustRegister(m.polls, m.lastPoll, m.steps, m.ended, m.running, m.waiting, m.pending, m.age(), m.problems,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// age tells at every scrape how long Git has lacked a status.
+func (m *metrics) age() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gitrota_journal_oldest_age_seconds", Help: "For how long the oldest status has not been in Git that is not; 0 if all are.",
+	}, func() float64 {
+		oldest := m.oldest.Load()
+		if oldest == nil || oldest.IsZero() {
+			return 0
+		}
+		return max(0, time.Since(*oldest).Seconds())
+	})
 }
 
 func (m *metrics) observePoll(err error) {
@@ -69,7 +83,8 @@ func (m *metrics) observeStep(step string, took time.Duration, err error) {
 func (m *metrics) observeState(s reconcile.State) {
 	m.running.Set(float64(s.Running))
 	m.waiting.Set(float64(s.Waiting))
-	m.unsaved.Set(float64(s.Unsaved))
+	m.pending.Set(float64(s.JournalPending))
+	m.oldest.Store(&s.JournalOldest)
 	m.problems.Set(float64(s.Problems))
 	for phase, n := range s.Ended {
 		m.ended.WithLabelValues(string(phase)).Set(float64(n))

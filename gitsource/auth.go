@@ -135,7 +135,7 @@ func (a Auth) check(to remote, allowPlainHTTP bool) error {
 		return errors.New("the Git credentials need both username and password; " +
 			"for a token, the username is whatever the server asks for, such as git or x-access-token")
 	case (basic || bearer || app) && to.scheme == "http" && !to.loopback() && !allowPlainHTTP:
-		return fmt.Errorf("refusing to send credentials to %s without encryption: use https://", to)
+		return fmt.Errorf("refusing to send credentials to %s without encryption: use https://, or allow it with --allow-plain-http", to)
 	case len(a.CA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(a.CA):
 		return errors.New("ca.crt of the Git credentials holds no PEM certificate")
 	case (len(a.ClientCert) > 0) != !a.ClientKey.IsZero():

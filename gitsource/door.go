@@ -65,6 +65,8 @@ func (d *door) open(ctx context.Context, service string) (conversation, error) {
 	return d.enter().open(ctx, service)
 }
 
+func (d *door) forget() { d.enter().forget() }
+
 // enter returns the newest access, and lets go of the one before it.
 func (d *door) enter() access {
 	d.mu.Lock()

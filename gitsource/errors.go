@@ -33,6 +33,8 @@ type Error struct {
 	Server     string        // the server's own words, such as a hook's; "" when it said none
 	RetryAfter time.Duration // how long the server asks to be left alone; 0 when it did not say
 
+	unsure bool // of a refused push: what the server says may also mean that somebody else was quicker
+
 	ended error // context.Canceled or context.DeadlineExceeded, when that is what ended the operation
 }
 

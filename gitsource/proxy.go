@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	xproxy "golang.org/x/net/proxy"
@@ -72,8 +73,11 @@ func (d dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 			return nil, err
 		}
 		conn, err := socks.(xproxy.ContextDialer).DialContext(ctx, "tcp", address)
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			<-ctx.Done() // the connection's deadline is the context's, and its clock was a little faster
+		}
 		if err != nil {
-			return nil, proxyFailed(proxy, err.Error())
+			return nil, ended(ctx, proxyFailed(proxy, err.Error()))
 		}
 		return conn, nil
 	}

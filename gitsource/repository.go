@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -49,6 +50,7 @@ type Options struct {
 	Signing *signature.Key // signs those commits; nil: they are not signed
 
 	Timeout     time.Duration // of each operation at the remote; 0 means 60s
+	Patience    time.Duration // for how long Write goes on against others who are quicker; 0 means 30s
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
 	MaxPackSize int64         // in bytes; a larger clone is refused, so that it cannot fill the memory; 0 means 256 MiB
 
@@ -67,6 +69,10 @@ type Repository struct {
 	ref     plumbing.ReferenceName
 	secrets func() []string // never to be seen in an error's text
 	writing chan struct{}   // holds one token: the right to write
+
+	mirror     atomic.Pointer[mirror] // nil before the first reading
+	fetching   chan struct{}          // holds one token: the right to replace the mirror
+	fewFilters atomic.Bool            // the server has refused a filter
 }
 
 // Open checks the options and prepares the transport. It does not touch the network.
@@ -84,6 +90,9 @@ func Open(opts Options) (*Repository, error) {
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = time.Minute
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = 30 * time.Second
 	}
 	if opts.MaxFileSize <= 0 {
 		opts.MaxFileSize = 1 << 20
@@ -104,7 +113,7 @@ func Open(opts Options) (*Repository, error) {
 	return &Repository{
 		opts: opts, remote: remote, wire: d, ref: ref,
 		secrets: d.secrets,
-		writing: make(chan struct{}, 1),
+		writing: make(chan struct{}, 1), fetching: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -121,6 +130,9 @@ func (r *Repository) Head(ctx context.Context) (string, error) {
 	}
 	return head.String(), nil
 }
+
+// Close ends the connections that are kept between operations. The repository can be used again.
+func (r *Repository) Close() { r.wire.forget() }
 
 // check refuses what would break the format of a commit. Nobody at all is fine for a repository that is only read.
 func (p Person) check() error {

@@ -4,15 +4,22 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/gitrota/gitrota/gitsource/protocol"
 )
 
 // sshWire runs a Git service on the remote over SSH, with the key and the host keys that it was given and nothing
 // else: no agent, no ~/.ssh, no ssh_config, no proxy from the environment.
+//
+// A connection outlives the conversation that it was made for: the next one is a new session on it, and no handshake.
+// It serves one conversation at a time, so that a context that ends, which closes it, ends no other.
 type sshWire struct {
 	auth    Auth
 	dialer  dialer
@@ -21,26 +28,127 @@ type sshWire struct {
 	path    string
 	signer  ssh.Signer
 	known   *knownhosts.HostKeyDB
+
+	mu      sync.Mutex
+	idle    []*sshIdle
+	retired bool // keeps no connection any more
 }
 
-// open dials the server and starts the service. Closing the connection is what makes the context count: a session knows
-// of none.
+// sshIdle is a connection that waits for its next conversation.
+type sshIdle struct {
+	client *ssh.Client
+	since  time.Time
+	expire *time.Timer
+}
+
+// How connections are kept: at most so many and for so long, and after what time one is asked whether it lives, and
+// how long it has to say so.
+const (
+	sshMaxIdle     = 2
+	sshIdleTimeout = 10 * time.Minute
+	sshDoubtAfter  = 10 * time.Second
+	sshProofWithin = 3 * time.Second
+)
+
+// open starts the service, on a connection that is there if there is one. Closing the connection is what makes the
+// context count: a session knows of none.
 func (w *sshWire) open(ctx context.Context, service string) (conversation, error) {
+	for client := w.take(ctx); client != nil; client = w.take(ctx) {
+		if c, err := w.start(ctx, client, service, true); err == nil {
+			return c, nil
+		}
+		// Whatever is wrong with it, the new connection will say better.
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
 	client, err := w.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &sshConversation{client: client, said: &syncHead{head: headOf{max: maxWords}}}
-	c.stop = context.AfterFunc(ctx, func() { client.Close() })
+	return w.start(ctx, client, service, false)
+}
 
-	if err := w.start(c, service); err != nil {
+// take returns a connection that is alive, nil if there is none.
+func (w *sshWire) take(ctx context.Context) *ssh.Client {
+	for {
+		w.mu.Lock()
+		if len(w.idle) == 0 {
+			w.mu.Unlock()
+			return nil
+		}
+		last := len(w.idle) - 1
+		kept := w.idle[last]
+		w.idle = w.idle[:last]
+		w.mu.Unlock()
+		kept.expire.Stop()
+		if time.Since(kept.since) < sshDoubtAfter || alive(ctx, kept.client) {
+			return kept.client
+		}
+		kept.client.Close()
+	}
+}
+
+// alive asks the server for any answer at all.
+func alive(ctx context.Context, client *ssh.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, sshProofWithin)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	defer stop()
+	_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+	return err == nil
+}
+
+// keep takes a connection back.
+func (w *sshWire) keep(client *ssh.Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.retired || len(w.idle) >= sshMaxIdle {
+		client.Close()
+		return
+	}
+	kept := &sshIdle{client: client, since: time.Now()}
+	kept.expire = time.AfterFunc(sshIdleTimeout, func() { w.drop(kept) })
+	w.idle = append(w.idle, kept)
+}
+
+func (w *sshWire) drop(kept *sshIdle) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.idle, kept); i >= 0 {
+		w.idle = slices.Delete(w.idle, i, i+1)
+		kept.client.Close()
+	}
+}
+
+func (w *sshWire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, kept := range w.idle {
+		kept.expire.Stop()
+		kept.client.Close()
+	}
+	w.idle = nil
+}
+
+// start runs the service in a session of its own and reads what the server begins with. Afterwards the connection is
+// the conversation's; after an error it is closed.
+func (w *sshWire) start(ctx context.Context, client *ssh.Client, service string, kept bool) (conversation, error) {
+	c := &sshConversation{wire: w, client: client, kept: kept, said: &syncHead{head: headOf{max: maxWords}}}
+	c.stop = context.AfterFunc(ctx, func() { client.Close() })
+	err := c.start(service, quote(w.path))
+	if err == nil {
+		c.hello, err = readGreeting(c.stdout, service, c.words)
+	}
+	if err != nil {
+		c.broken = true
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (w *sshWire) start(c *sshConversation, service string) error {
+func (c *sshConversation) start(service, path string) error {
 	session, err := c.client.NewSession()
 	if err != nil {
 		return err
@@ -49,11 +157,20 @@ func (w *sshWire) start(c *sshConversation, service string) error {
 	if c.stdin, err = session.StdinPipe(); err != nil {
 		return err
 	}
-	if c.stdout, err = session.StdoutPipe(); err != nil {
+	stdout, err := session.StdoutPipe()
+	if err != nil {
 		return err
 	}
+	c.stdout = &watched{from: stdout, broken: &c.broken}
 	c.session = session
-	return session.Start(service + " " + quote(w.path))
+	if service == uploadPack {
+		// No answer is waited for: the greeting will tell.
+		variable := struct{ Name, Value string }{"GIT_PROTOCOL", protocol.Version}
+		if _, err := session.SendRequest("env", false, ssh.Marshal(variable)); err != nil {
+			return err
+		}
+	}
+	return session.Start(service + " " + path)
 }
 
 // quote makes one word of a path for the shell at the other end.
@@ -63,22 +180,31 @@ func quote(path string) string {
 
 // sshConversation is one command on one connection.
 type sshConversation struct {
+	wire    *sshWire
 	client  *ssh.Client
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  io.Reader
 	said    *syncHead
+	hello   *greeting
 	stop    func() bool
+	kept    bool
 	asked   bool
+	broken  bool // the connection cannot be used again
 }
 
-func (c *sshConversation) advertisement() io.Reader { return c.stdout }
+func (c *sshConversation) greeting() *greeting { return c.hello }
+
+func (c *sshConversation) warm() bool { return c.kept }
 
 func (c *sshConversation) ask(_ context.Context, request []byte) (io.Reader, error) {
 	c.asked = true
 	// A server that refuses may stop reading in the middle and say why: that is worth more than the broken pipe.
 	if _, err := c.stdin.Write(request); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if c.hello.v2 != nil {
+		return c.stdout, nil // there may be more to ask
 	}
 	if err := c.stdin.Close(); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -95,27 +221,31 @@ func (c *sshConversation) words() string {
 }
 
 func (c *sshConversation) close() {
-	if c.stdin != nil && !c.asked {
-		_, _ = io.WriteString(c.stdin, "0000") // a polite goodbye: nothing is wanted
+	if c.stdin != nil && (!c.asked || c.hello.v2 != nil) {
+		_, _ = io.WriteString(c.stdin, "0000") // a polite goodbye: nothing more is wanted
+	}
+	if c.session != nil {
+		c.session.Close()
+	}
+	if c.stop() && !c.broken {
+		c.wire.keep(c.client)
+		return
 	}
 	c.client.Close()
-	c.stop()
 }
 
-// refusal sorts what a server says instead of speaking Git.
-func refusal(words string) error {
-	lower := strings.ToLower(words)
-	for _, missing := range []string{"not found", "does not exist", "not appear to be a git repository", "could not be found", "no such"} {
-		if strings.Contains(lower, missing) {
-			return &Error{Kind: ErrRepositoryNotFound, Server: words}
-		}
+// watched notes when reading fails.
+type watched struct {
+	from   io.Reader
+	broken *bool
+}
+
+func (r *watched) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if err != nil && err != io.EOF {
+		*r.broken = true
 	}
-	for _, denied := range []string{"denied", "not allowed", "read only", "read-only", "unauthorized", "not permitted"} {
-		if strings.Contains(lower, denied) {
-			return &Error{Kind: ErrAuth, Server: words}
-		}
-	}
-	return &Error{Kind: ErrRejected, Server: words}
+	return n, err
 }
 
 // syncHead is a headOf that one goroutine may write while another reads it.

@@ -41,8 +41,13 @@ func newSSHWire(to remote, auth Auth) (*sshWire, error) {
 // secrets returns what must not come back in an error's text.
 func (w *sshWire) secrets() []string { return w.auth.secrets() }
 
-// retire has nothing to let go of: every conversation has a connection of its own.
-func (w *sshWire) retire() {}
+// retire lets go of the connections that nobody uses, and keeps none of the others once their conversations end.
+func (w *sshWire) retire() {
+	w.mu.Lock()
+	w.retired = true
+	w.mu.Unlock()
+	w.forget()
+}
 
 // parseIdentity reads the private key. Its errors never quote the key.
 func parseIdentity(auth Auth) (ssh.Signer, error) {

@@ -30,8 +30,9 @@ func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) 
 		proxy = http.ProxyURL(chosen)
 	}
 	w := &httpWire{
-		base: strings.TrimSuffix(to.String(), "/"),
-		auth: auth,
+		known: map[string]httpGreeting{},
+		base:  strings.TrimSuffix(to.String(), "/"),
+		auth:  auth,
 		client: &http.Client{
 			CheckRedirect: checkRedirect,
 			Transport: &http.Transport{
@@ -58,7 +59,7 @@ func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) 
 }
 
 // retire lets go of the connections that nobody uses. Conversations go on.
-func (w *httpWire) retire() { w.client.CloseIdleConnections() }
+func (w *httpWire) retire() { w.forget() }
 
 // secrets returns what must not come back in an error's text.
 func (w *httpWire) secrets() []string {

@@ -210,7 +210,9 @@ func TestLosingARace(t *testing.T) {
 		repo := server.NewRepo("always")
 		repo.Commit(map[string]string{"a": "a"}, "first")
 		tries := 0
-		_, err := open(t, options(t, server, repo, false)).Write(t.Context(), []string{statusDir}, func(s *gitsource.Snapshot) (*gitsource.Change, error) {
+		o := options(t, server, repo, false)
+		o.Patience = time.Millisecond
+		_, err := open(t, o).Write(t.Context(), []string{statusDir}, func(s *gitsource.Snapshot) (*gitsource.Change, error) {
 			tries++
 			repo.Commit(map[string]string{"a": fmt.Sprint(tries)}, "meanwhile")
 			return write(map[string]string{"rotation-status/n": "n"})(s)

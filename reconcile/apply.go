@@ -27,11 +27,11 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	keeper.clear()
 	keeper.Next = Entry{Credential: next, RotationID: r.status.Request.ID}
 	for _, skipped := range r.job.Superseded {
-		keeper.remember(skipped, r.Clock.Now())
+		keeper.end(r.Owner, skipped, r.Clock.Now())
 	}
 	status := r.status.clone()
 	status.set(condition(TypeStaged, stagedMessage(w)), r.Clock.Now())
-	keeper.Record = &status
+	keeper.Record, keeper.Owner = &status, r.Owner
 	return r.keep(ctx, keeper)
 }
 

@@ -29,8 +29,8 @@ type Cluster interface {
 	// Target reads what a request rotates: the MSSQLServer of KubeDB that it names or, where request.Server is set, what
 	// that document describes. ErrNotFound if the MSSQLServer or the workload does not exist.
 	Target(ctx context.Context, request Request) (Target, error)
-	// PausedTargets lists the MSSQLServers that are paused, by whomever, in all namespaces.
-	PausedTargets(ctx context.Context) ([]Target, error)
+	// Targets lists the MSSQLServers in all namespaces.
+	Targets(ctx context.Context) ([]Target, error)
 	// Pause makes KubeDB leave a MSSQLServer alone, if it is not paused already; reason says who paused it and why.
 	// Resume undoes the pause with that reason and leaves any other. Both are idempotent.
 	Pause(ctx context.Context, target Target, reason string) error

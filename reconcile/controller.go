@@ -2,11 +2,9 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,141 +18,74 @@ type Repository interface {
 	Head(ctx context.Context) (string, error)
 	Snapshot(ctx context.Context, dirs ...string) (*gitsource.Snapshot, error)
 	Origins(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Commit, error)
+	Contains(ctx context.Context, revision, commit string) (bool, error)
 	Write(ctx context.Context, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error)
 }
 
 // Options say what a [Controller] watches and works with.
 type Options struct {
-	Repository Repository
+	Repository Repository // the branch with the manifests
+	Statuses   Repository // the branch with the statuses, which nobody else writes; nil: the same
 	Engine     *Engine
-	Keys       sopsfile.Keys // for the credentials that users supply
-	Path       string        // the folder with the manifests
-	StatusPath string        // the folder that gitrota writes, and nobody else
+	Keys       func() sopsfile.Keys // for the credentials that users supply; asked for each
+	Path       string               // the folder with the manifests
+	StatusPath string               // the folder that gitrota writes, and nobody else
 	Log        *slog.Logger
 }
 
 // Controller serves the requests of a repository: it reads them, runs one rotation for each database at a time and
-// databases side by side, and brings the statuses back. Poll, Advance and Flush are called by one goroutine; the
-// rotations run in their own.
+// databases side by side, and brings the statuses back. Poll, Recover, Advance and Flush are called by one goroutine;
+// the rotations run in their own.
 type Controller struct {
 	Options
-	snapshot *gitsource.Snapshot
-	files    map[string]*manifest.File // by path and blob: what has not changed is not parsed again
-	set      *manifest.Set
-	origins  map[string]gitsource.Commit // by path and blob
+	manifests *gitsource.Snapshot // the manifests as they were read last; nil: never
+	written   *gitsource.Snapshot // the status files as they were read or written last; nil: never
+
+	files   map[string]*manifest.File // by path and blob: what has not changed is not parsed again
+	parsed  map[string]Status         // status files, by path and blob
+	set     *manifest.Set
+	origins map[string]gitsource.Commit // by path and blob
+
+	keepers map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
 
 	running sync.WaitGroup
 	changed chan struct{}
 
 	mu       sync.Mutex
-	statuses map[string]Status    // by request: the newest that is known
-	dirty    map[string]time.Time // the requests whose status Git does not have, since when
-	saved    time.Time            // when statuses were last brought into Git
-	busy     map[string]string    // the databases that a rotation runs for, and its request
-	ended    map[Phase]int        // how the requests ended that this controller served
+	inGit    map[string]Status  // by request: what the status files say
+	statuses map[string]Status  // by request: the newest that is known
+	dirty    map[string]unsaved // the requests whose status Git does not have
+	saved    time.Time          // when statuses were last brought into Git
+	busy     map[string]string  // the databases that a rotation runs for, and its request
+	ended    map[Phase]int      // how the requests ended that this controller served
 }
 
-// NewController makes a controller that has read nothing yet.
+// unsaved is a status that Git does not have.
+type unsaved struct {
+	since time.Time // since when
+	ended time.Time // when the request ended; zero: it has not
+}
+
+// NewController makes a controller that has read nothing yet. The engine asks it from then on what Git has.
 func NewController(options Options) *Controller {
-	return &Controller{
-		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, origins: map[string]gitsource.Commit{},
-		changed:  make(chan struct{}, 1),
-		statuses: map[string]Status{}, dirty: map[string]time.Time{}, busy: map[string]string{}, ended: map[Phase]int{},
+	if options.Statuses == nil {
+		options.Statuses = options.Repository
 	}
+	c := &Controller{
+		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Commit{},
+		changed: make(chan struct{}, 1),
+		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, ended: map[Phase]int{},
+	}
+	c.Engine.InGit = func(s Status) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return covers(c.inGit[s.Request.Key()], s)
+	}
+	return c
 }
 
 // Changed delivers a value after a status has changed or a rotation has ended.
 func (c *Controller) Changed() <-chan struct{} { return c.changed }
-
-// Poll asks for the branch's head and, if it has moved, reads the manifests and statuses there. One request is all it
-// costs when nothing has changed.
-func (c *Controller) Poll(ctx context.Context) error {
-	head, err := c.Repository.Head(ctx)
-	if err != nil {
-		return err
-	}
-	if c.snapshot != nil && head == c.snapshot.Revision {
-		return nil
-	}
-	snapshot, err := c.Repository.Snapshot(ctx, c.Path, c.StatusPath)
-	if err != nil {
-		return err
-	}
-	return c.load(ctx, snapshot)
-}
-
-// load takes a snapshot over.
-func (c *Controller) load(ctx context.Context, snapshot *gitsource.Snapshot) error {
-	files := map[string]*manifest.File{}
-	blobs := map[string]string{}
-	var list []*manifest.File
-	known := map[string]Status{}
-	for _, f := range snapshot.Files {
-		if inside(f.Path, c.StatusPath) {
-			if strings.HasSuffix(f.Path, ".yaml") && f.Path != c.StatusPath+"/"+problemsFile {
-				s, err := ParseStatus(f.Content)
-				if err != nil {
-					c.Log.Warn("a status file is passed over", "path", f.Path, "error", err)
-					continue
-				}
-				known[s.Request.Key()] = s
-			}
-			continue
-		}
-		key := f.Path + "@" + f.Blob
-		blobs[f.Path] = key
-		parsed := c.files[key]
-		switch {
-		case parsed != nil:
-		case f.Problem != "":
-			parsed = manifest.Unreadable(f.Path, f.Problem)
-		default:
-			parsed = manifest.ParseFile(f.Path, f.Content)
-		}
-		files[key] = parsed
-		list = append(list, parsed)
-	}
-	set := manifest.Join(list...)
-	if err := c.findOrigins(ctx, snapshot.Revision, set, blobs, known); err != nil {
-		return err
-	}
-	c.snapshot, c.files, c.set = snapshot, files, set
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for key, s := range c.statuses {
-		// What this process knows better than Git stays: it is on its way there.
-		if _, dirty := c.dirty[key]; dirty || c.busy[s.Request.DatabaseKey()] == key {
-			known[key] = s
-		}
-	}
-	c.statuses = known
-	c.judge(blobs)
-	return nil
-}
-
-// findOrigins looks up which commits brought the requests that are still to be served.
-func (c *Controller) findOrigins(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, known map[string]Status) error {
-	var paths []string
-	for _, r := range set.Requests {
-		s, ok := known[r.Namespace+"/"+r.Name]
-		served := ok && s.Phase.Finished() && s.Request.ID == r.ID
-		if _, found := c.origins[blobs[r.Path]]; !found && !served {
-			paths = append(paths, r.Path)
-		}
-	}
-	if len(paths) == 0 {
-		return nil
-	}
-	slices.Sort(paths)
-	origins, err := c.Repository.Origins(ctx, revision, slices.Compact(paths)...)
-	if err != nil {
-		return fmt.Errorf("finding the commits that brought %s: %w", strings.Join(slices.Compact(paths), ", "), err)
-	}
-	for path, commit := range origins {
-		c.origins[blobs[path]] = commit
-	}
-	return nil
-}
 
 // update takes a status over. The caller holds the lock.
 func (c *Controller) update(s Status) {
@@ -168,25 +99,36 @@ func (c *Controller) update(s Status) {
 		c.ended[s.Phase]++
 	}
 	c.statuses[key] = s
-	if _, ok := c.dirty[key]; !ok {
-		c.dirty[key] = c.Engine.Clock.Now()
+	c.soil(key, c.Engine.Clock.Now())
+	c.wake()
+}
+
+// soil notes that Git does not have a status. The caller holds the lock.
+func (c *Controller) soil(key string, now time.Time) {
+	u, known := c.dirty[key]
+	if !known {
+		u.since = now
 	}
-	select {
-	case c.changed <- struct{}{}:
-	default:
+	if c.statuses[key].Phase.Finished() && u.ended.IsZero() {
+		u.ended = now
 	}
+	c.dirty[key] = u
 }
 
 // Advance starts what can be started and returns at once.
 func (c *Controller) Advance(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	unfinished := map[string][]Status{}
-	for _, key := range slices.Sorted(maps.Keys(c.statuses)) {
-		s := c.statuses[key]
-		if s.Request.ID == "" || s.Phase.Finished() || s.Request.Database == "" {
-			continue
+	var keys []string
+	for key, s := range c.statuses {
+		if s.Request.ID != "" && !s.Phase.Finished() && s.Request.Database != "" {
+			keys = append(keys, key)
 		}
+	}
+	slices.Sort(keys)
+	unfinished := map[string][]Status{}
+	for _, key := range keys {
+		s := c.statuses[key]
 		unfinished[s.Request.DatabaseKey()] = append(unfinished[s.Request.DatabaseKey()], s)
 	}
 	for database, list := range unfinished {
@@ -231,39 +173,6 @@ func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 	})
 }
 
-// ReleasePaused finds the databases that an earlier run left paused or half rotated and for which no request runs,
-// finishes what it began and resumes them. It is called once, after the first Poll and Advance.
-func (c *Controller) ReleasePaused(ctx context.Context) error {
-	paused, err := c.Engine.Cluster.PausedTargets(ctx)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, target := range paused {
-		c.occupy(target.Namespace+"/"+target.Name, func() { c.release(ctx, target) })
-	}
-	// Nothing marks a server that KubeDB does not know. Its keeper tells whether something was cut off.
-	for _, server := range c.set.Servers {
-		if len(server.Problems) > 0 {
-			continue
-		}
-		request := Request{Namespace: server.Namespace, Database: server.Name, Server: &server.Spec}
-		c.occupy(request.DatabaseKey(), func() {
-			if target, err := c.Engine.Cluster.Target(ctx, request); err == nil {
-				c.release(ctx, target)
-			}
-		})
-	}
-	return nil
-}
-
-func (c *Controller) release(ctx context.Context, target Target) {
-	if err := c.Engine.Release(ctx, target, c.report); err != nil && ctx.Err() == nil {
-		c.Log.Error("a rotation that was cut off could not be brought to its end", "database", target.String(), "error", err)
-	}
-}
-
 // occupy does something in the background with a database for which no request runs, and keeps requests away from it
 // meanwhile. The caller holds the lock.
 func (c *Controller) occupy(database string, do func()) {
@@ -295,21 +204,27 @@ func (c *Controller) wake() {
 
 // State counts for metrics and for whoever waits.
 type State struct {
-	Revision string        // the commit that was read last; empty before the first
-	Unsaved  int           // statuses that Git does not have
-	Running  int           // databases that a rotation runs for
-	Waiting  int           // requests that have not ended
-	Problems int           // of manifests
-	Ended    map[Phase]int // how the requests that this process served have ended
+	Revision       string        // the commit of the manifests that was read last; empty before the first
+	JournalPending int           // statuses that Git does not have
+	JournalOldest  time.Time     // since when it lacks the one that it has lacked for longest; zero: it has them all
+	Running        int           // databases that a rotation runs for
+	Waiting        int           // requests that have not ended
+	Problems       int           // of manifests
+	Ended          map[Phase]int // how the requests that this process served have ended
 }
 
 // State returns the state as it is now. It is called by the goroutine that calls Poll.
 func (c *Controller) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{Unsaved: len(c.dirty), Running: len(c.busy), Problems: len(c.problems()), Ended: maps.Clone(c.ended)}
-	if c.snapshot != nil {
-		s.Revision = c.snapshot.Revision
+	s := State{JournalPending: len(c.dirty), Running: len(c.busy), Problems: len(c.problems()), Ended: maps.Clone(c.ended)}
+	if c.manifests != nil {
+		s.Revision = c.manifests.Revision
+	}
+	for _, u := range c.dirty {
+		if s.JournalOldest.IsZero() || u.since.Before(s.JournalOldest) {
+			s.JournalOldest = u.since
+		}
 	}
 	for _, status := range c.statuses {
 		if status.Request.ID != "" && !status.Phase.Finished() {
@@ -321,5 +236,3 @@ func (c *Controller) State() State {
 
 // Wait returns when no rotation runs any more.
 func (c *Controller) Wait() { c.running.Wait() }
-
-func inside(path, folder string) bool { return strings.HasPrefix(path, folder+"/") }

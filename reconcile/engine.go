@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type Engine struct {
 	Log     *slog.Logger
 	// AllowHost says whether a credential may be sent to an endpoint outside of the cluster, "host:port"; nil: to none.
 	AllowHost func(endpoint string) bool
+	// InGit reports whether Git has the status of a request that has ended, for the journal; nil: it has none. It is called
+	// from the goroutines of the rotations.
+	InGit func(Status) bool
 	// Observe is told how long each step took and how it ended, for metrics and benchmarks; nil is allowed.
 	Observe func(step string, took time.Duration, err error)
 }
@@ -75,7 +79,7 @@ func (e *Engine) Rotate(ctx context.Context, job Job) Status {
 		if !errors.As(err, &other) {
 			return r.status.clone()
 		}
-		if err := e.finishOther(ctx, other.record); err != nil {
+		if err := e.finishOther(ctx, other, job.Report); err != nil {
 			r.fail(ctx, err)
 			return r.status.clone()
 		}
@@ -84,17 +88,24 @@ func (e *Engine) Rotate(ctx context.Context, job Job) Status {
 }
 
 // otherStaged says that the database's keeper holds the staged credential of another request.
-type otherStaged struct{ record Status }
+type otherStaged struct {
+	record Status
+	owner  string
+}
 
 func (o *otherStaged) Error() string {
 	return fmt.Sprintf("the rotation %s of request %s is not finished", o.record.Request.ID, o.record.Request.Key())
 }
 
-// finishOther drives another request's rotation to its end, so that a new one can begin. Its status is not reported:
-// it has its own, which never changes after it has ended.
-func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
+// finishOther drives another request's rotation to its end, so that a new one can begin. How it ends is reported if it
+// is this owner's; a status that has ended before does not change any more.
+func (e *Engine) finishOther(ctx context.Context, other *otherStaged, report func(Status)) *fault.Error {
+	record := other.record
 	e.Log.Info("finishing an earlier rotation first", "request", record.Request.Key(), "rotation", record.Request.ID)
-	r := e.rotation(Job{Status: record})
+	if other.owner != e.Owner || record.Phase.Finished() {
+		report = nil
+	}
+	r := e.rotation(Job{Status: record, Report: report})
 	if err := r.run(ctx); err != nil {
 		return fault.New(fault.Refuse, TypeRecoveryRequired, "recover it as its status says, then add a new request",
 			"the rotation of request %s could not be brought to an end, so a new one must not begin: %v", record.Request.Key(), err)
@@ -102,23 +113,20 @@ func (e *Engine) finishOther(ctx context.Context, record Status) *fault.Error {
 	return nil
 }
 
-// Release brings a database that this engine has worked on in an earlier life, and for which no request runs, back to
-// its users: a rotation that was cut off goes on to its end and is reported, and a pause is removed. A database of
-// KubeDB's that the engine has not paused it leaves alone.
+// Release brings a database of KubeDB's that this engine has paused in an earlier life, and for which no request runs,
+// back to its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. One that
+// the engine has not paused it leaves alone.
 func (e *Engine) Release(ctx context.Context, target Target, report func(Status)) error {
-	if target.KubeDB() && !e.hasPaused(target) {
+	if !e.hasPaused(target) {
 		return nil
 	}
-	keeper, _, err := e.readKeeper(ctx, target)
+	keeper, _, err := e.readKeeper(ctx, target.Namespace, target.AuthSecret.Name)
 	if err != nil {
 		return err
 	}
 	if !keeper.Next.IsZero() && !keeper.Record.Phase.Finished() {
 		e.Rotate(ctx, Job{Status: *keeper.Record, Report: report})
 		return ctx.Err()
-	}
-	if !target.KubeDB() {
-		return nil
 	}
 	return e.Cluster.Resume(ctx, target, target.PauseReason)
 }
@@ -135,11 +143,24 @@ func (e *Engine) hasPaused(target Target) bool {
 	return target.Paused && strings.HasPrefix(target.PauseReason, "Paused by gitrota") && strings.HasSuffix(target.PauseReason, e.ownerSuffix())
 }
 
-// readKeeper reads the keeper of a database's auth Secret and the Secret that it is stored in.
-func (e *Engine) readKeeper(ctx context.Context, target Target) (Keeper, Secret, error) {
-	secret, err := e.Cluster.Secret(ctx, target.Namespace, target.AuthSecret.Name+KeeperSuffix)
+// Journal returns what the engine's owner has done to the database of an auth Secret and Git may not have: the requests
+// that have ended, in the order in which they did, and the one that was cut off, nil if none was. It costs one read.
+func (e *Engine) Journal(ctx context.Context, namespace, authSecret string) (ended []Ended, cutOff *Status, err error) {
+	keeper, _, err := e.readKeeper(ctx, namespace, authSecret)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !keeper.Next.IsZero() && keeper.Owner == e.Owner && !keeper.Record.Phase.Finished() {
+		cutOff = keeper.Record
+	}
+	return slices.DeleteFunc(keeper.Journal, func(entry Ended) bool { return entry.Owner != e.Owner }), cutOff, nil
+}
+
+// readKeeper reads the keeper of an auth Secret and the Secret that it is stored in.
+func (e *Engine) readKeeper(ctx context.Context, namespace, authSecret string) (Keeper, Secret, error) {
+	secret, err := e.Cluster.Secret(ctx, namespace, authSecret+KeeperSuffix)
 	if errors.Is(err, ErrNotFound) {
-		return Keeper{}, Secret{Namespace: target.Namespace, Name: target.AuthSecret.Name + KeeperSuffix}, nil
+		return Keeper{}, Secret{Namespace: namespace, Name: authSecret + KeeperSuffix}, nil
 	}
 	if err != nil {
 		return Keeper{}, Secret{}, err
@@ -153,8 +174,13 @@ func (e *Engine) readKeeper(ctx context.Context, target Target) (Keeper, Secret,
 	return keeper, secret, nil
 }
 
-// writeKeeper writes the keeper if it is still what was read, and returns what was written.
+// writeKeeper writes the keeper if it is still what was read, without what its journal need not hold any more, and
+// returns what was written.
 func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) (Secret, error) {
+	keeper.prune(e.Owner, e.InGit)
+	if err := keeper.fit(); err != nil {
+		return secret, err
+	}
 	data, err := keeper.data()
 	if err != nil {
 		return secret, err

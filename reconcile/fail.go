@@ -82,7 +82,11 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	// A request that ends before anything was staged leaves the cluster as it found it. A refused login is the exception:
 	// it is remembered, so that not even a killed agent tries a second time.
 	if staged || cause.Reason == mssql.ReasonRefusedLogin && w.auth.UID != "" {
-		keeper.end(r.status, r.Clock.Now())
+		owner := r.Owner
+		if staged {
+			owner = w.keeper.Owner
+		}
+		keeper.end(owner, r.status, r.Clock.Now())
 		if err := r.keep(bounded, keeper); err != nil {
 			return false, nil, err
 		}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -18,7 +19,7 @@ const acceptDelay = time.Second
 // FlushDue returns when [Controller.Flush] should be called, and whether it should be at all. What has ended or has to
 // wait is due at once; progress in between is due once in an interval.
 func (c *Controller) FlushDue(interval time.Duration) (time.Time, bool) {
-	if c.snapshot == nil {
+	if c.written == nil {
 		return time.Time{}, false
 	}
 	c.mu.Lock()
@@ -29,45 +30,45 @@ func (c *Controller) FlushDue(interval time.Duration) (time.Time, bool) {
 			due = t
 		}
 	}
-	for key, since := range c.dirty {
+	for key, u := range c.dirty {
 		s := c.statuses[key]
-		_, inGit := c.snapshot.Get(StatusPath(c.StatusPath, s.Request))
+		_, inGit := c.inGit[key]
 		switch {
 		case s.Phase != PhaseProgressing:
-			earlier(since)
+			earlier(u.since)
 		case !inGit:
-			earlier(since.Add(acceptDelay))
+			earlier(u.since.Add(acceptDelay))
 		default:
 			earlier(c.saved.Add(interval))
 		}
 	}
-	if change, err := commit(c.snapshot, c.StatusPath, nil, nil, c.problems()); change != nil && err == nil {
+	if change, err := commit(c.written, c.StatusPath, nil, nil, c.problems()); change != nil && err == nil {
 		earlier(c.Engine.Clock.Now())
 	}
 	return due, !due.IsZero()
 }
 
-// Flush brings the statuses that Git does not have into one commit, or none if there are none. After an error they
-// are still to be written.
+// Flush brings the statuses that Git does not have into one commit, or none if there are none: those of requests that
+// have ended in the order in which they did, and then the others. After an error they are still to be written.
 func (c *Controller) Flush(ctx context.Context) error {
-	c.mu.Lock()
-	var statuses []Status
-	for _, key := range slices.Sorted(maps.Keys(c.dirty)) {
-		statuses = append(statuses, c.statuses[key].clone())
-	}
-	all := maps.Clone(c.statuses)
-	c.mu.Unlock()
-	if c.snapshot == nil {
+	if c.written == nil {
 		return nil
 	}
+	c.mu.Lock()
+	statuses, all := c.inOrder(), maps.Clone(c.statuses)
+	c.mu.Unlock()
 	problems := c.problems()
 	if len(statuses) == 0 {
 		// Only the problems may differ from what Git has; that is known without asking it.
-		if change, err := commit(c.snapshot, c.StatusPath, nil, all, problems); change == nil {
+		if change, err := commit(c.written, c.StatusPath, nil, all, problems); change == nil {
 			return err
 		}
 	}
-	snapshot, err := c.Repository.Write(ctx, []string{c.Path, c.StatusPath}, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
+	dirs := []string{c.StatusPath}
+	if c.oneBranch() {
+		dirs = append(dirs, c.Path) // what came along is not read a second time
+	}
+	snapshot, err := c.Statuses.Write(ctx, dirs, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
 		change, err := commit(tip, c.StatusPath, statuses, all, problems)
 		if err != nil || change == nil {
 			return nil, err
@@ -90,7 +91,29 @@ func (c *Controller) Flush(ctx context.Context) error {
 		}
 	}
 	c.mu.Unlock()
-	return c.load(ctx, snapshot)
+	if c.oneBranch() {
+		return c.load(ctx, snapshot, snapshot)
+	}
+	return c.load(ctx, c.manifests, snapshot)
+}
+
+// inOrder returns the statuses that Git does not have. The caller holds the lock.
+func (c *Controller) inOrder() []Status {
+	keys := slices.SortedFunc(maps.Keys(c.dirty), func(a, b string) int {
+		x, y := c.dirty[a].ended, c.dirty[b].ended
+		if x.IsZero() != y.IsZero() {
+			if x.IsZero() {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(x.Compare(y), cmp.Compare(a, b))
+	})
+	statuses := make([]Status, len(keys))
+	for i, key := range keys {
+		statuses[i] = c.statuses[key].clone()
+	}
+	return statuses
 }
 
 // problems are those that belong to no request with a status: of files, Secrets, servers and policies.

@@ -35,7 +35,7 @@ func (r *rotation) gather(ctx context.Context) (world, error) {
 		if err := pausedByOther(w); err != nil {
 			return w, err // whoever staged it is at work
 		}
-		return w, &otherStaged{record: *w.keeper.Record}
+		return w, &otherStaged{record: *w.keeper.Record, owner: w.keeper.Owner}
 	}
 	if err := r.gatherAdmin(ctx, &w); err != nil {
 		return w, err
@@ -78,7 +78,7 @@ func (e *Engine) readAuth(ctx context.Context, target Target) (Secret, error) {
 // gatherKeeper reads the keeper. Should somebody have deleted it in the middle of a rotation, this run has the only copy
 // of what is staged, and puts it back.
 func (r *rotation) gatherKeeper(ctx context.Context, target Target) (Keeper, error) {
-	keeper, secret, err := r.readKeeper(ctx, target)
+	keeper, secret, err := r.readKeeper(ctx, target.Namespace, target.AuthSecret.Name)
 	if err != nil {
 		return keeper, err
 	}

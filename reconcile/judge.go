@@ -15,21 +15,23 @@ func (c *Controller) judge(blobs map[string]string) {
 	now := c.Engine.Clock.Now()
 	written := map[string]bool{}
 	for _, r := range c.set.Requests {
-		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
-		problems := c.set.Blockers(r)
-		if written[request.Key()] {
+		key := r.Namespace + "/" + r.Name
+		if written[key] {
 			continue // one of two with the same name: the status of the first names the other's place
 		}
-		written[request.Key()] = true
-		old, known := c.statuses[request.Key()]
+		written[key] = true
+		old, known := c.statuses[key]
 		bound := known && old.Request.ID != "" && old.Phase.Finished()
+		if bound && len(r.Problems) == 0 && old.Request.ID == r.ID {
+			continue // served: whatever file it is in now, it is the same request
+		}
+		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
+		problems := c.set.Blockers(r)
 		switch {
 		case bound && len(r.Problems) > 0:
 			c.note(old, r.Problems[0].Reason, manifestMessage(r.Problems), now)
-		case bound && old.Request.ID != request.ID:
-			c.note(old, ReasonImmutable, request.Source.locate("the spec differs from the one that was served, and a request is immutable; nothing was done; to rotate again add a request with another name"), now)
 		case bound:
-			// Served: whatever file it is in now, it is the same request.
+			c.note(old, ReasonImmutable, request.Source.locate("the spec differs from the one that was served, and a request is immutable; nothing was done; to rotate again add a request with another name"), now)
 		case known && old.Phase == PhaseProgressing && (old.Request.ID != request.ID || len(problems) > 0):
 			// It runs on as it was taken up.
 		case len(problems) > 0:

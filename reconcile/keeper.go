@@ -26,9 +26,12 @@ type Keeper struct {
 	// agent may have been about to apply it.
 	Retired Entry
 	Dropped Entry
-	// Record is the status of the request that Next belongs to or, without a Next, of the last one that ended. It
-	// lives here until Git has it, and tells a restarted agent what it was doing.
+	// Record is the status of the request that Next belongs to; nil without a Next. It tells a restarted agent what it
+	// was doing. Owner is whose request it is; see [Engine].
 	Record *Status
+	Owner  string
+	// Journal holds the requests that have ended and that Git may not have; see journal.go.
+	Journal []Ended
 	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
 	// listed yet, and maybe not published.
 	Restart map[string]string
@@ -101,13 +104,17 @@ func (k *Keeper) drop() {
 }
 
 func (k *Keeper) clear() {
-	k.Next, k.Restart, k.TryFirst, k.Published, k.Failure, k.Repaired = Entry{}, nil, nil, time.Time{}, nil, nil
+	k.Owner = ""
+	k.Next, k.Record, k.Restart, k.TryFirst, k.Published, k.Failure, k.Repaired = Entry{}, nil, nil, nil, time.Time{}, nil, nil
 }
 
-// end puts the record of an ended request into the keeper.
-func (k *Keeper) end(s Status, now time.Time) {
-	record := s.clone()
-	k.Record = &record
+// end puts a request that has ended into the keeper, and what its owner has to tell Git of it.
+func (k *Keeper) end(owner string, s Status, now time.Time) {
+	if !k.Next.IsZero() && k.Next.RotationID == s.Request.ID {
+		record := s.clone() // it has failed, and left its credential staged
+		k.Record = &record
+	}
+	k.journal(owner, s, now)
 	k.remember(s, now)
 }
 
@@ -133,6 +140,8 @@ const (
 	keyRetired  = "retired"
 	keyDropped  = "dropped"
 	keyRecord   = "record"
+	keyOwner    = "owner"
+	keyJournal  = "journal"
 	keyRestart  = "restart"
 	keyTryFirst = "try-first"
 	keyFinished = "finished"
@@ -149,7 +158,7 @@ func (k *Keeper) entries() map[string]*Entry {
 
 func (k *Keeper) values() map[string]any {
 	return map[string]any{
-		keyRecord: &k.Record, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished,
+		keyRecord: &k.Record, keyOwner: &k.Owner, keyJournal: &k.Journal, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished,
 		keyPublished: &k.Published, keyFailure: &k.Failure, keyRepaired: &k.Repaired,
 	}
 }

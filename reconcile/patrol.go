@@ -34,12 +34,17 @@ func (e *Engine) Patrol(ctx context.Context, last Status) (Status, error) {
 		return r.status, nil
 	}
 	verdict := w.keeper.Repaired
-	if verdict == nil || verdict.Mended && verdict.Version != w.auth.version() {
+	fresh := verdict == nil || verdict.Mended && verdict.Version != w.auth.version()
+	if fresh {
 		if verdict, err = r.judgeOverwrite(ctx, w); err != nil {
 			return last, err
 		}
+	}
+	r.status.set(Condition{Type: TypeOverwritten, Status: "True", Reason: ReasonAuthSecretOverwritten, Message: verdict.message(w.auth)}, e.Clock.Now())
+	if fresh {
 		keeper := w.keeper
 		keeper.Repaired = verdict
+		keeper.journal(e.Owner, r.status, e.Clock.Now())
 		if err := r.keep(ctx, keeper); err != nil {
 			return last, err
 		}
@@ -50,7 +55,6 @@ func (e *Engine) Patrol(ctx context.Context, last Status) (Status, error) {
 		}
 	}
 	e.Log.Warn("an auth Secret was overwritten", "secret", w.auth, "writer", verdict.Writer, "mended", verdict.Mended)
-	r.status.set(Condition{Type: TypeOverwritten, Status: "True", Reason: ReasonAuthSecretOverwritten, Message: verdict.message(w.auth)}, e.Clock.Now())
 	return r.status, nil
 }
 
@@ -63,7 +67,7 @@ func (r *rotation) look(ctx context.Context) (w world, err error) {
 	if w.auth, err = r.readAuth(ctx, w.target); err != nil {
 		return w, err
 	}
-	w.keeper, r.keeperSecret, err = r.readKeeper(ctx, w.target)
+	w.keeper, r.keeperSecret, err = r.readKeeper(ctx, w.target.Namespace, w.target.AuthSecret.Name)
 	return w, err
 }
 

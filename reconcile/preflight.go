@@ -12,6 +12,7 @@ import (
 // preflight is what has to hold before anything is touched, cheap and certain checks first. A check that returns an
 // error of class Wait is waited for; every other error ends the request.
 var preflight = []func(world) *fault.Error{
+	requestFits,        // the keeper has room for its record
 	topologyServed,     // gitrota knows how to rotate this kind of database
 	endpointsAllowed,   // whoever installed gitrota lets it send credentials there
 	permissionsGranted, // Kubernetes lets gitrota take every later step
@@ -34,7 +35,7 @@ var atTheServers = []func(world) *fault.Error{
 
 // deniedFor lists the reasons that are a verdict on the request itself: its phase is Denied, not Failed.
 var deniedFor = map[string]bool{
-	ReasonTopology: true, ReasonEndpoint: true, ReasonAuthSecretForeign: true, ReasonNothingToRollBack: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
+	ReasonRequestTooLarge: true, ReasonTopology: true, ReasonEndpoint: true, ReasonAuthSecretForeign: true, ReasonNothingToRollBack: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
 	ReasonSuppliedSecret: true, manifest.ReasonPlaintextSecret: true, manifest.ReasonEncryptedMetadata: true,
 	manifest.ReasonInvalidSecret: true, manifest.ReasonNotAString: true, manifest.ReasonUndecryptable: true,
 	manifest.ReasonUnusableSecret: true, manifest.ReasonDuplicateName: true, manifest.ReasonUnknownField: true,

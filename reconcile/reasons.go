@@ -83,6 +83,8 @@ const (
 	ReasonGroupUnhealthy = "GroupUnhealthy"
 	// ReasonConsumers: a workload that uses the auth Secret did not come back with the new credential.
 	ReasonConsumers = "ConsumersNotReady"
+	// ReasonRequestTooLarge: the keeper has no room for the record of a request as long as this one.
+	ReasonRequestTooLarge = "RequestTooLarge"
 	// ReasonTopology: the database is of a topology that gitrota does not rotate.
 	ReasonTopology = "TopologyNotSupported"
 	// ReasonAuthSecret: the auth Secret is missing, or does not hold what it should.

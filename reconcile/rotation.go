@@ -121,9 +121,9 @@ func (r *rotation) endedBefore(w world) bool {
 	if !ok || !w.keeper.Next.IsZero() {
 		return false
 	}
-	if record := w.keeper.Record; record != nil && record.Request.ID == ended.ID {
+	if entry, whole := w.keeper.ended(ended.ID); whole {
 		source := r.status.Request.Source
-		r.status = record.clone()
+		r.status = entry.Status.clone()
 		if r.status.Request.Source.Commit == "" {
 			r.status.Request.Source = source
 		}

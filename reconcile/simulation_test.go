@@ -27,6 +27,7 @@ type simulation struct {
 	pair    bool   // two logins take turns, and an administrator changes them; KubeDB has no part in it
 	servers []*simulated
 	primary int
+	watch   func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
 
 	calls      int
 	violations []string
@@ -84,6 +85,9 @@ func (s *simulation) put(secret reconcile.Secret) reconcile.Secret {
 	secret.ResourceVersion = fmt.Sprint(s.version)
 	secret.Data = maps.Clone(secret.Data)
 	s.secrets[secret.Name] = secret
+	if s.watch != nil && secret.Name == "db-auth-keeper" {
+		s.watch(secret)
+	}
 	return secret
 }
 
@@ -266,10 +270,10 @@ func (i *incarnation) Target(context.Context, reconcile.Request) (reconcile.Targ
 	})
 }
 
-func (i *incarnation) PausedTargets(ctx context.Context) ([]reconcile.Target, error) {
+func (i *incarnation) Targets(ctx context.Context) ([]reconcile.Target, error) {
 	target, err := i.Target(ctx, reconcile.Request{})
-	if err != nil || !target.Paused {
-		return nil, err
+	if err != nil || i.world.pair {
+		return nil, err // a server that only Git tells of
 	}
 	return []reconcile.Target{target}, nil
 }

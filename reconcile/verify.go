@@ -125,7 +125,7 @@ func (r *rotation) settle(ctx context.Context, w world, _ step) error {
 		status.Phase = PhaseSuccessful
 		status.set(condition(TypeSuccessful, "Successfully completed mssqlserver auth rotate"), r.Clock.Now())
 	}
-	keeper.end(status, r.Clock.Now())
+	keeper.end(w.keeper.Owner, status, r.Clock.Now())
 	if err := r.keep(ctx, keeper); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (r *rotation) discard(ctx context.Context, w world, _ step) error {
 		status.set(Condition{Type: TypeFailed, Status: "True", Reason: failure.Reason, Message: status.Request.Source.locate(failure.Message)}, r.Clock.Now())
 	}
 	keeper.drop()
-	keeper.end(status, r.Clock.Now())
+	keeper.end(w.keeper.Owner, status, r.Clock.Now())
 	if err := r.keep(ctx, keeper); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestTheInstallManifests(t *testing.T) {
 	t.Run("the agent may rotate anywhere and list no Secrets", func(t *testing.T) {
 		agent, client := as(t, c, "gitrota", "gitrota")
 		require.Empty(t, missing(t, agent, demo, false))
-		_, err := agent.PausedTargets(t.Context())
+		_, err := agent.Targets(t.Context())
 		require.NoError(t, err)
 		_, err = client.CoreV1().Secrets(demo).List(t.Context(), metav1.ListOptions{})
 		require.True(t, apierrors.IsForbidden(err), "%v", err)
@@ -71,7 +71,7 @@ func TestTheInstallManifests(t *testing.T) {
 		agent, _ := as(t, c, "gitrota", "gitrota")
 		require.Empty(t, missing(t, agent, demo, false))
 		require.NotEmpty(t, missing(t, agent, other, false))
-		_, err := agent.PausedTargets(t.Context())
+		_, err := agent.Targets(t.Context())
 		require.NoError(t, err)
 	})
 }

@@ -216,7 +216,7 @@ func (p *agentProcess) requireIdle(waiting int) {
 	p.w.eventually("three polls find nothing to do", func() bool {
 		_, metrics := p.get("/metrics")
 		idle := metric(metrics, "gitrota_requests_unfinished") == waiting && metric(metrics, "gitrota_rotations_running") == waiting &&
-			metric(metrics, "gitrota_statuses_unsaved") == 0
+			metric(metrics, "gitrota_journal_pending") == 0
 		polled, now := metric(metrics, `gitrota_polls_total{result="success"}`), p.w.repo.Head()
 		if !idle || now != head {
 			polls, head = polled, now

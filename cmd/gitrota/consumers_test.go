@@ -10,14 +10,21 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
 )
 
 var consumersOnce sync.Once
 
-// mayRestart grants what the install manifests grant where policies have consumers restarted.
+// mayRestart grants what the install manifests grant where policies have consumers restarted. The API server takes its
+// time to obey: until then, a request would be refused for a missing right.
 func (w *world) mayRestart() {
 	w.Helper()
 	consumersOnce.Do(func() { w.cluster.Kubectl(w.T, "apply", "-f", "../../examples/install/consumers/rbac.yaml") })
+	w.eventually("the rights are in force", func() bool {
+		answer, err := w.cluster.Run(w.Context(), nil, "auth", "can-i", "patch", "daemonsets", "--all-namespaces", "--as=system:serviceaccount:gitrota:gitrota")
+		return err == nil && strings.TrimSpace(answer) == "yes" // no is an exit code of 1
+	})
 }
 
 // policy has the consumers of the databases restarted whose names match.
@@ -68,6 +75,19 @@ func (w *world) waiting() map[string]string {
 	return found
 }
 
+// while waits as eventually does, but not for a request that has ended: the test then fails with how it ended.
+func (w *world) while(request, what string, holds func() bool) {
+	w.Helper()
+	kubetest.Eventually(w.T, what, func(context.Context) (bool, error) {
+		if holds() {
+			return true, nil
+		}
+		s, waiting := w.status(request), w.waiting()
+		require.False(w.T, s.ended(), "waiting until %s; %s has ended as %s: %s; pods that wait: %v", what, request, s.phase(), s.why(), waiting)
+		return false, fmt.Errorf("%s is %q with the conditions %v; pods that wait: %v", request, s.phase(), s.types(), waiting)
+	})
+}
+
 // letIn makes a pod ready.
 func (w *world) letIn(pod string) {
 	w.Helper()
@@ -112,11 +132,11 @@ func TestThoseWhoUseTheSecretAreRestartedAFewAtATime(t *testing.T) {
 	for _, name := range []string{"web", "worker", "ledger", "probe", "held", "stranger"} {
 		before[name] = w.podNames(name)
 	}
-	w.repo.Commit(map[string]string{"rotations/shop.yaml": document, "rotations/policy.yaml": w.policy("shop", 2), "rotations/r.yaml": w.request("r", "shop", "timeout: 2m")}, "Rotate shop")
+	w.repo.Commit(map[string]string{"rotations/shop.yaml": document, "rotations/policy.yaml": w.policy("shop", 2), "rotations/r.yaml": w.request("r", "shop", "timeout: 1h")}, "Rotate shop")
 	agent := w.agent("--allow-hosts", "127.0.0.1")
 
-	w.eventually("two are under way", func() bool { return len(w.waiting()) == 2 })
-	w.eventually("the status is in Git", func() bool { return w.status("r").condition("CredentialVerified").Status == "True" })
+	w.while("r", "two are under way", func() bool { return len(w.waiting()) == 2 })
+	w.while("r", "the status is in Git", func() bool { return w.status("r").condition("CredentialVerified").Status == "True" })
 	require.Equal(t, "Progressing", w.status("r").phase(), "they are waited for")
 	require.Len(t, w.waiting(), 2, "and no third one is told before")
 	w.eventually("r has ended", func() bool {

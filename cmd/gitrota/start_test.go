@@ -92,6 +92,8 @@ func TestAWrongStartEndsAtOnceAndSaysWhatIsWrong(t *testing.T) {
 		{"Git credentials without encryption", []string{"agent", "--repo", "http://git.example.com/rotations.git", "--kubeconfig", kubeconfig, "--git-auth", "token"}, "", 2, "refusing to send credentials to http://git.example.com/rotations.git without encryption: use https://\n"},
 		{"a folder without age keys", agent("--sops-keys", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --sops-keys: reading the age keys: " + filepath.Join(dir, "no-keys") + " holds no file whose name ends in .agekey\n"},
 		{"an age key that is none", agent("--sops-keys", filepath.Join(dir, "odd-key")), "", 2, "wrong.agekey: line 1 is not an age identity (AGE-SECRET-KEY-…)\n"},
+		{"a signing key that is not there", agent("--signing-key", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --signing-key: reading the signing key: " + filepath.Join(dir, "no-keys") + " holds neither identity, an SSH private key, nor git.asc"},
+		{"signers that are none", agent("--request-signers", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --request-signers: reading the allowed signers: " + filepath.Join(dir, "no-keys", "readme.txt") + ":1: no public key after the principals \"the\"\n"},
 		{"an address that is none", agent("--listen", "127.0.0.1:http-alternative"), "", 2, "gitrota: --listen: "},
 		{"a kubeconfig that is not there", append(agent(), "--kubeconfig", filepath.Join(dir, "nowhere")), "", 1, "gitrota: no cluster to work on: "},
 		{"a cluster that cannot be reached", agent(), "", 1, "gitrota: the cluster cannot be reached: "},
@@ -212,7 +214,7 @@ func TestAGitServerThatIsDownIsWaitedForAndTheProbesSaySo(t *testing.T) {
 	for _, line := range []string{
 		`gitrota_requests_ended\{phase="Successful"\} 1`,
 		`gitrota_polls_total\{result="error"\} [1-9]`, `gitrota_polls_total\{result="success"\} [1-9]`, `gitrota_last_poll_success_timestamp_seconds 1`,
-		`gitrota_rotations_running 0`, `gitrota_requests_unfinished 0`, `gitrota_statuses_unsaved 0`, `gitrota_manifest_problems 0`,
+		`gitrota_rotations_running 0`, `gitrota_requests_unfinished 0`, `gitrota_journal_pending 0`, `gitrota_journal_oldest_age_seconds 0`, `gitrota_manifest_problems 0`,
 		`gitrota_step_duration_seconds_count\{result="done",step="apply"\} 1`, `go_goroutines \d`, `process_open_fds \d`,
 	} {
 		require.Regexp(t, "(?m)^"+line, metrics)

@@ -78,6 +78,11 @@ func newWorld(t *testing.T) *world {
 	w.sopsKeys, w.recipient = t.TempDir(), identity.Recipient().String()
 	require.NoError(t, os.WriteFile(filepath.Join(w.sopsKeys, "test.agekey"), []byte(identity.String()+"\n"), 0o600))
 	t.Cleanup(w.searchForSecrets)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last words of the agents:\n%s", w.lastWords())
+		}
+	})
 	return w
 }
 
@@ -383,6 +388,14 @@ func (p *agentProcess) terminate() int {
 	return p.wait()
 }
 
+// lastWords is the end of what all agents wrote.
+func (w *world) lastWords() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.output.String()
+	return text[max(0, len(text)-16<<10):]
+}
+
 // searchForSecrets looks for every password of this world, in every spelling, in all that gitrota wrote: the output of
 // the agents, every version of every file and every message in Git, the events and objects of the cluster except its
 // Secrets, and the keeper's records.
@@ -393,7 +406,7 @@ func (w *world) searchForSecrets() {
 	for _, s := range secrets.Items {
 		w.secret(s.Name)
 		for key, value := range s.Data {
-			if key == "record" || key == "finished" || key == "restart" {
+			if key == "record" || key == "journal" || key == "finished" || key == "restart" {
 				places["the keeper's "+key] += string(value)
 			}
 		}

@@ -1,6 +1,8 @@
 package gittest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -50,6 +52,28 @@ func OnPush(f Fault) Fault {
 func LoseAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
+}
+
+// StallAnswer does what the request asks for and then says nothing.
+func (s *Server) StallAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	// The server notices that a client has gone only when all of its request was read.
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	next.ServeHTTP(httptest.NewRecorder(), r)
+	s.Stall(w, r, next)
+}
+
+// CutRequest closes the connection in the middle of the request.
+func CutRequest(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+	_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength/2)
+	panic(http.ErrAbortHandler)
+}
+
+// RedirectTo sends every request elsewhere, data included.
+func RedirectTo(url string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		http.Redirect(w, r, url+r.URL.Path, http.StatusTemporaryRedirect)
+	}
 }
 
 // Before runs do and then answers as always.

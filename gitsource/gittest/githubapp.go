@@ -57,6 +57,12 @@ func (a *GitHubApp) PrivateKey() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(a.key)}))
 }
 
+// PrivateKeyPKCS8 is the same key in another form.
+func (a *GitHubApp) PrivateKeyPKCS8() string {
+	raw, _ := x509.MarshalPKCS8PrivateKey(a.key)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+}
+
 // Tokens returns how many tokens were handed out.
 func (a *GitHubApp) Tokens() int {
 	a.mu.Lock()
@@ -119,17 +125,18 @@ func (a *GitHubApp) proven(w http.ResponseWriter, r *http.Request) bool {
 	if refuses != nil && refuses(w) {
 		return false
 	}
-	if err := a.verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")); err != nil {
-		answer(w, http.StatusUnauthorized, map[string]any{"message": err.Error() + ": " + r.Header.Get("Authorization")})
+	if wrong := a.verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")); wrong != "" {
+		answer(w, http.StatusUnauthorized, map[string]any{"message": wrong + ": " + r.Header.Get("Authorization")})
 		return false
 	}
 	return true
 }
 
-func (a *GitHubApp) verify(jwt string) error {
+// verify says in GitHub's words what is wrong with a JSON Web Token; "" when nothing is.
+func (a *GitHubApp) verify(jwt string) string {
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
-		return fmt.Errorf("A JSON web token could not be decoded")
+		return "A JSON web token could not be decoded"
 	}
 	var header struct{ Alg, Typ string }
 	var claims struct {
@@ -139,7 +146,7 @@ func (a *GitHubApp) verify(jwt string) error {
 	for i, into := range []any{&header, &claims} {
 		text, err := base64.RawURLEncoding.DecodeString(parts[i])
 		if err != nil || json.Unmarshal(text, into) != nil {
-			return fmt.Errorf("A JSON web token could not be decoded")
+			return "A JSON web token could not be decoded"
 		}
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
@@ -147,15 +154,15 @@ func (a *GitHubApp) verify(jwt string) error {
 	now := a.now().Unix()
 	switch {
 	case header.Alg != "RS256" || err != nil || rsa.VerifyPKCS1v15(&a.key.PublicKey, crypto.SHA256, digest[:], signature) != nil:
-		return fmt.Errorf("A JSON web token could not be decoded")
+		return "A JSON web token could not be decoded"
 	case claims.Iss != a.ID:
-		return fmt.Errorf("Integration not found")
+		return "Integration not found"
 	case claims.Iat > now:
-		return fmt.Errorf("'Issued at' claim ('iat') must be an Integer representing a time in the past")
+		return "'Issued at' claim ('iat') must be an Integer representing a time in the past"
 	case claims.Exp <= now || claims.Exp > now+600:
-		return fmt.Errorf("'Expiration time' claim ('exp') is too far in the future")
+		return "'Expiration time' claim ('exp') is too far in the future"
 	}
-	return nil
+	return ""
 }
 
 func answer(w http.ResponseWriter, code int, body any) {

@@ -52,10 +52,13 @@ type Server struct {
 	fail   func(format string, args ...any)
 	done   chan struct{}
 
+	traffic counters
+
 	mu       sync.Mutex
 	fault    Fault
 	requests int
 	last     []func() // run by Close
+	older    bool
 }
 
 // NewServer starts a server that ends with the test.
@@ -87,6 +90,7 @@ func start(dir string, opts Options, fail func(string, ...any)) (*Server, error)
 		Stderr: discard{},
 	}
 	s.http = httptest.NewUnstartedServer(s.guard(backend))
+	s.http.Listener = counted{s.http.Listener, &s.traffic}
 	if opts.ClientCert {
 		if s.client, s.http.TLS, err = newClientCert(); err != nil {
 			return nil, err
@@ -133,6 +137,14 @@ func (s *Server) Requests() int {
 	return s.requests
 }
 
+// SpeakOlder makes the server speak the older versions of Git's protocol only, as one does that does not know of
+// version 2, or does not hear of it.
+func (s *Server) SpeakOlder() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.older = true
+}
+
 // CA returns the PEM certificate that a client must trust to talk to a server with TLS.
 func (s *Server) CA() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
@@ -177,8 +189,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests++
-		fault := s.fault
+		fault, older := s.fault, s.older
 		s.mu.Unlock()
+		if older {
+			r.Header.Del("Git-Protocol")
+		}
 		if !s.letIn(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "bad credentials", http.StatusUnauthorized)

@@ -119,10 +119,10 @@ func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
 	require.NoError(t, c.Pause(t.Context(), read(), "Paused by gitrota, as another asks"))
 	require.Equal(t, "Paused by gitrota, as one asks", read().PauseReason, "who paused first has it")
 
-	paused, err := c.PausedTargets(t.Context())
+	all, err := c.Targets(t.Context())
 	require.NoError(t, err)
 	require.Condition(t, func() bool {
-		for _, one := range paused {
+		for _, one := range all {
 			if one.UID == read().UID && one.String() == "MSSQLServer "+namespace+"/db" && one.PauseReason == read().PauseReason {
 				return true
 			}

@@ -41,8 +41,8 @@ func (c *Cluster) mssqlserver(ctx context.Context, namespace, name string) (reco
 	return target, nil
 }
 
-// PausedTargets implements [reconcile.Cluster]. It does not read the certificates of the servers.
-func (c *Cluster) PausedTargets(ctx context.Context) ([]reconcile.Target, error) {
+// Targets implements [reconcile.Cluster]. It does not read the certificates of the servers.
+func (c *Cluster) Targets(ctx context.Context) ([]reconcile.Target, error) {
 	list, err := c.dynamic.Resource(mssqlservers).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil // KubeDB is not installed
@@ -50,13 +50,11 @@ func (c *Cluster) PausedTargets(ctx context.Context) ([]reconcile.Target, error)
 	if err != nil {
 		return nil, fault("listing MSSQLServers", err)
 	}
-	var paused []reconcile.Target
+	targets := make([]reconcile.Target, len(list.Items))
 	for i := range list.Items {
-		if target := mssqlserverTarget(&list.Items[i]); target.Paused {
-			paused = append(paused, target)
-		}
+		targets[i] = mssqlserverTarget(&list.Items[i])
 	}
-	return paused, nil
+	return targets, nil
 }
 
 // mssqlserverTarget reads what a rotation needs of a MSSQLServer, whose Go types are not imported for the sake of a

@@ -1,0 +1,437 @@
+package reconcile_test
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/reconcile"
+)
+
+// branch is a branch of a Git server, as plain data. It can be away, and its history can be rewritten.
+type branch struct {
+	commits []commit
+	away    bool
+	landed  []ended // in the order in which Git first heard of it
+	undone  []ended // what Git had heard of when somebody took its word away
+}
+
+type commit struct {
+	at      time.Time
+	files   map[string]string
+	brought map[string]time.Time // when each file got its content
+}
+
+func (b *branch) tip() commit {
+	if len(b.commits) == 0 {
+		return commit{files: map[string]string{}, brought: map[string]time.Time{}}
+	}
+	return b.commits[len(b.commits)-1]
+}
+
+// commit changes files; an empty content removes one.
+func (b *branch) commit(now time.Time, files map[string]string) {
+	tip := b.tip()
+	next := commit{at: now, files: maps.Clone(tip.files), brought: maps.Clone(tip.brought)}
+	for name, content := range files {
+		next.brought[name] = now
+		if next.files[name] = content; content == "" {
+			delete(next.files, name)
+		}
+	}
+	b.commits = append(b.commits, next)
+}
+
+// hash names a commit by its place and its time, so that a rewritten history has other names.
+func (b *branch) hash(n int) string { return fmt.Sprintf("%d-%d", n, b.commits[n].at.UnixNano()) }
+
+func (b *branch) snapshot() *gitsource.Snapshot {
+	s := &gitsource.Snapshot{Revision: b.hash(len(b.commits) - 1)}
+	for _, name := range slices.Sorted(maps.Keys(b.tip().files)) {
+		content := b.tip().files[name]
+		s.Files = append(s.Files, gitsource.File{Path: name, Blob: fmt.Sprintf("%x", sha1.Sum([]byte(content))), Content: []byte(content)})
+	}
+	return s
+}
+
+// status is what the branch says about a request.
+func (b *branch) status(request string) reconcile.Status {
+	s, _ := reconcile.ParseStatus([]byte(b.tip().files["status/demo/"+request+".yaml"]))
+	return s
+}
+
+// remote is the branch as one incarnation of an agent reaches it.
+type remote struct {
+	*incarnation
+	git *branch
+}
+
+var errGit = errors.New("Git does not answer: simulated")
+
+func ask[T any](r remote, do func() (T, error)) (T, error) {
+	return call(r.incarnation, errGit, func() (T, error) {
+		var none T
+		if r.git.away {
+			return none, errGit
+		}
+		return do()
+	})
+}
+
+func (r remote) Head(context.Context) (string, error) {
+	return ask(r, func() (string, error) { return r.git.hash(len(r.git.commits) - 1), nil })
+}
+
+func (r remote) Snapshot(context.Context, ...string) (*gitsource.Snapshot, error) {
+	return ask(r, func() (*gitsource.Snapshot, error) { return r.git.snapshot(), nil })
+}
+
+func (r remote) Origins(_ context.Context, _ string, paths ...string) (map[string]gitsource.Commit, error) {
+	return ask(r, func() (map[string]gitsource.Commit, error) {
+		found := map[string]gitsource.Commit{}
+		for _, p := range paths {
+			found[p] = gitsource.Commit{Hash: "c0ffee", Time: r.git.tip().brought[p]}
+		}
+		return found, nil
+	})
+}
+
+func (r remote) Contains(_ context.Context, _, commit string) (bool, error) {
+	return ask(r, func() (bool, error) {
+		for n := range r.git.commits {
+			if r.git.hash(n) == commit {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+func (r remote) Write(_ context.Context, _ []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error) {
+	before, err := r.Snapshot(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	change, err := build(before)
+	if change == nil || err != nil {
+		return before, err
+	}
+	return ask(r, func() (*gitsource.Snapshot, error) {
+		r.git.hear(r.world, change)
+		files := map[string]string{}
+		for name, content := range change.Files {
+			files[name] = string(content)
+		}
+		r.git.commit(r.world.now, files)
+		return r.git.snapshot(), nil
+	})
+}
+
+// hear is the oracle that watches every commit: nothing goes backwards, and what ends is noted.
+func (b *branch) hear(world *simulation, change *gitsource.Change) {
+	var heard ended
+	for _, trailer := range change.Trailers {
+		switch trailer.Key {
+		case "Rotation-Request":
+			heard.Request = trailer.Value
+		case "Rotation-Id":
+			heard.ID = trailer.Value
+		case "Rotation-Phase":
+			heard.Phase = reconcile.Phase(trailer.Value)
+			if heard.Phase.Finished() && !slices.Contains(b.landed, heard) {
+				b.landed = append(b.landed, heard)
+			}
+		}
+	}
+	for name, content := range change.Files {
+		before, errBefore := reconcile.ParseStatus([]byte(b.tip().files[name]))
+		after, errAfter := reconcile.ParseStatus(content)
+		if errBefore == nil && errAfter == nil && before.Phase.Finished() && before.Phase != after.Phase {
+			world.violate("Git said that %s was %s, and now %s", after.Request.Key(), before.Phase, after.Phase)
+		}
+	}
+}
+
+// history is what the keeper says has been done, watched at every write of it.
+type history struct {
+	ended  []ended
+	staged map[string]map[string]bool // the passwords that were ever staged for an id
+}
+
+type ended struct {
+	ID, Request string
+	Phase       reconcile.Phase
+}
+
+func (h *history) watch(keeper reconcile.Secret) {
+	if id := keeper.Data["next.rotation-id"].Reveal(); id != "" {
+		if h.staged[id] == nil {
+			h.staged[id] = map[string]bool{}
+		}
+		h.staged[id][keeper.Data["next.password"].Reveal()] = true
+	}
+	var list []ended
+	_ = json.Unmarshal([]byte(keeper.Data["finished"].Reveal()), &list)
+	for _, e := range list {
+		if !slices.Contains(h.ended, e) {
+			h.ended = append(h.ended, e)
+		}
+	}
+}
+
+// outages is a schedule for several requests of one database: what goes wrong at which call, between which calls Git is
+// away, and what somebody does to the branch while it is.
+type outages struct {
+	seed     uint64
+	mode     mode
+	mishaps  schedule
+	away     [][2]int
+	flush    int // at every so many reads of a Secret, statuses are written in the middle of a rotation
+	requests int
+	together bool // the requests come in one commit
+	then     string
+	thenAt   int
+}
+
+func (o outages) String() string {
+	return fmt.Sprintf("-seed=%d: %s, %d requests (together: %v), %s, Git away at calls %v, at call %d: %s", o.seed, o.mode, o.requests, o.together, o.mishaps, o.away, o.thenAt, o.then)
+}
+
+// what somebody does to the branch.
+const (
+	leaveAlone     = "nothing"
+	removeRequests = "the requests are removed"
+	rewind         = "the history is put back to where it began"
+	forget         = "the history is put back to before the requests"
+	removeStatuses = "the status files are removed"
+)
+
+func newOutages(seed uint64) outages {
+	random := rand.New(rand.NewPCG(seed, 13))
+	o := outages{
+		seed: seed, mode: []mode{{"generated", 1}, {"pair", 1}}[random.IntN(2)], mishaps: schedule{},
+		flush: 1 + random.IntN(20), requests: 1 + random.IntN(3), together: random.IntN(2) == 0,
+		then: []string{leaveAlone, leaveAlone, removeRequests, rewind, forget, removeStatuses}[random.IntN(6)],
+	}
+	const span = 150
+	for range 1 + random.IntN(4) {
+		o.mishaps[1+random.IntN(span)] = dieBefore + mishap(random.IntN(int(singles-dieBefore)))
+	}
+	for range 1 + random.IntN(2) {
+		from := random.IntN(span)
+		o.away = append(o.away, [2]int{from, from + random.IntN(2*span)})
+	}
+	o.thenAt = random.IntN(2 * span)
+	return o
+}
+
+// at makes the branch what the schedule wants it to be at a call, and says what goes wrong there.
+func (o *outages) at(git *branch, world *simulation, n int) mishap {
+	git.away = slices.ContainsFunc(o.away, func(span [2]int) bool { return span[0] <= n && n < span[1] })
+	if n >= o.thenAt && o.then != leaveAlone {
+		o.disturb(git, world)
+		o.then = leaveAlone
+	}
+	return o.mishaps[n]
+}
+
+func (o *outages) disturb(git *branch, world *simulation) {
+	if o.then != removeRequests {
+		git.undone = slices.Clone(git.landed)
+	}
+	gone := map[string]string{}
+	switch o.then {
+	case removeRequests:
+		for name := range git.tip().files {
+			if strings.HasPrefix(name, "rotations/r") {
+				gone[name] = ""
+			}
+		}
+	case removeStatuses:
+		for name := range git.tip().files {
+			if strings.HasPrefix(name, "status/") {
+				gone[name] = ""
+			}
+		}
+	case rewind:
+		git.commits = git.commits[:2]
+	case forget:
+		git.commits = git.commits[:1]
+	}
+	git.commit(world.now, gone)
+}
+
+func request(name string) string {
+	return "apiVersion: ops.kubedb.com/v1alpha1\nkind: MSSQLServerOpsRequest\nmetadata: {name: " + name + ", namespace: demo}\n" +
+		"spec: {type: RotateAuth, databaseRef: {name: db}}\n"
+}
+
+const serverDocument = "apiVersion: gitrota.dev/v1alpha1\nkind: SQLServer\nmetadata: {name: db, namespace: demo}\n" +
+	"spec: {endpoints: ['db-0:1433'], authSecret: {name: db-auth}, admin: {name: db-admin}, loginPair: [app_a, app_b], gracePeriod: 1m, tls: {trustServerCertificate: true}}\n"
+
+// flushing writes statuses in the middle of a rotation, from its goroutine: nobody else is at work then.
+type flushing struct {
+	*incarnation
+	every, reads int
+	controller   *reconcile.Controller
+}
+
+func (f *flushing) Secret(ctx context.Context, namespace, name string) (reconcile.Secret, error) {
+	if f.reads++; f.reads%f.every == 0 && f.controller.State().Running > 0 {
+		_ = f.controller.Flush(ctx) // what it does not write is written later
+	}
+	return f.incarnation.Secret(ctx, namespace, name)
+}
+
+// play runs one life of an agent after the other until nothing is left to do and everything is in Git.
+func (o outages) play() (*simulation, *branch, *history) {
+	world, git := newSimulation(o.mode), &branch{}
+	done := &history{staged: map[string]map[string]bool{}}
+	world.watch = done.watch
+	first := map[string]string{"README.md": "Ours."}
+	if o.mode.credential == "pair" {
+		first["rotations/server.yaml"] = serverDocument
+	}
+	git.commit(world.now, first)
+	requests := map[string]string{}
+	for n := range o.requests {
+		if requests[fmt.Sprintf("rotations/r%d.yaml", n)] = request(fmt.Sprint("r", n)); !o.together {
+			world.now = world.now.Add(time.Second)
+			git.commit(world.now, requests)
+			git.commits = append(git.commits[:1], git.tip())
+		}
+	}
+	if o.together {
+		git.commit(world.now, requests)
+	}
+	for life := range uint64(len(o.mishaps) + 3) {
+		if o.live(world, git, life) {
+			break
+		}
+	}
+	return world, git, done
+}
+
+func (o *outages) live(world *simulation, git *branch, life uint64) (idle bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	i := &incarnation{world: world, cancel: cancel, at: func(n int) mishap { return o.at(git, world, n) }}
+	cluster := &flushing{incarnation: i, every: o.flush}
+	engine := engineOn(i, life, func(*incarnation) reconcile.Cluster { return cluster })
+	c := reconcile.NewController(reconcile.Options{
+		Repository: remote{i, git}, Engine: engine, Path: "rotations", StatusPath: "status", Log: slog.New(slog.DiscardHandler),
+	})
+	cluster.controller = c
+	for round := 0; !i.dead && round < 1000; round++ {
+		world.now = world.now.Add(time.Second)
+		read := c.Poll(ctx) == nil
+		recovered := c.Recover(ctx) == nil
+		if recovered {
+			c.Advance(ctx)
+		}
+		c.Wait()
+		if recovered && round == 0 {
+			_ = c.ReleasePaused(ctx)
+			c.Wait()
+		}
+		written := c.Flush(ctx) == nil
+		state := c.State()
+		if read && recovered && written && state.Waiting == 0 && state.JournalPending == 0 && o.then == leaveAlone {
+			return !i.dead
+		}
+	}
+	return false
+}
+
+// judge is the oracle for the end: everything that was ever done is in Git, whole and in order.
+func (o outages) judge(world *simulation, git *branch, done *history) []string {
+	wrong := world.violations
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for _, e := range done.ended {
+		s := git.status(path.Base(e.Request))
+		undone := slices.Contains(git.undone, e)
+		if undone && s.Phase == "" && git.tip().files["rotations/"+path.Base(e.Request)+".yaml"] == "" {
+			continue // it was in Git, and whoever rewrote history while no agent looked took the request along
+		}
+		if s.Phase != e.Phase || s.Request.ID != e.ID {
+			complain("%s ended as %s, and Git says %q of %q", e.Request, e.Phase, s.Phase, s.Request.ID)
+		}
+		if e.Phase == reconcile.PhaseSuccessful && !undone {
+			for _, kind := range whole(o.mode) {
+				if !s.Has(kind) {
+					complain("the status of %s lacks %s", e.Request, kind)
+				}
+			}
+		}
+	}
+	comparable := func(list, other []ended) []ended {
+		return slices.DeleteFunc(slices.Clone(list), func(e ended) bool { return !slices.Contains(other, e) || slices.Contains(git.undone, e) })
+	}
+	if !slices.Equal(comparable(done.ended, git.landed), comparable(git.landed, done.ended)) {
+		complain("it ended in the order %v and Git heard of it in the order %v", done.ended, git.landed)
+	}
+	for id, passwords := range done.staged {
+		if len(passwords) != 1 {
+			complain("%d passwords were made for %s", len(passwords), id)
+		}
+	}
+	for name, content := range git.tip().files {
+		if s, err := reconcile.ParseStatus([]byte(content)); err == nil && !s.Phase.Finished() {
+			complain("%s is %s for ever", name, s.Phase)
+		}
+	}
+	if world.paused != "" || !world.opens() {
+		complain("the database was left paused (%s), or its Secret does not open it", world.paused)
+	}
+	if world.calls > maxCalls {
+		complain("it went round in circles")
+	}
+	return wrong
+}
+
+// whole are the conditions of a rotation that nothing has disturbed.
+var whole = func() func(mode) []string {
+	var mu sync.Mutex
+	known := map[mode][]string{}
+	return func(m mode) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		if known[m] == nil {
+			_, git, _ := outages{mode: m, requests: 1, flush: 1000, then: leaveAlone}.play()
+			for _, c := range git.status("r0").Conditions {
+				known[m] = append(known[m], c.Type)
+			}
+		}
+		return known[m]
+	}
+}()
+
+// TestNoScheduleOfOutagesKeepsAnythingFromGit lets Git go away, agents be killed, and somebody tidy up or rewrite the
+// branch meanwhile. In the end Git tells of everything that was done.
+func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
+	require.Contains(t, whole(mode{"generated", 1}), reconcile.TypeSuccessful)
+	first, last := uint64(1), uint64(*schedules)/5 // each is many lives
+	if *seed != 0 {
+		first, last = *seed, *seed
+	}
+	for n := first; n <= last && !t.Failed(); n++ {
+		o := newOutages(n)
+		if wrong := o.judge(o.play()); len(wrong) > 0 {
+			t.Errorf("replay with %s: %s", o, strings.Join(wrong, "; "))
+		}
+	}
+}
