@@ -80,7 +80,7 @@ func storyText(s *audit.Story) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %s", s.Database, count(len(s.Requests), "request", "requests"), count(rotations, "rotation", "rotations"))
 	if rotations > 0 {
-		fmt.Fprintf(&b, ", the last on %s", moment(last))
+		fmt.Fprintf(&b, ", the last on %s", stamp(last))
 	}
 	b.WriteString("\n")
 	for _, r := range s.Requests {
@@ -99,7 +99,7 @@ func chapterText(c audit.Chapter) string {
 	fmt.Fprintf(&b, "%s: %s\n", what, c.Phase)
 	asked := c.Source.Author
 	if !c.Source.Time.IsZero() {
-		asked = moment(c.Source.Time) + "  " + asked
+		asked = stamp(c.Source.Time) + "  " + asked
 	}
 	line("asked", asked)
 	if c.Source.Commit != "" {
@@ -112,10 +112,10 @@ func chapterText(c audit.Chapter) string {
 		line("approved", approval)
 	}
 	if !c.Began.IsZero() {
-		line("began", moment(c.Began))
+		line("began", stamp(c.Began))
 	}
 	if !c.Ended.IsZero() {
-		ended := moment(c.Ended)
+		ended := stamp(c.Ended)
 		if took := c.Ended.Sub(c.Began); !c.Began.IsZero() && took > 0 {
 			ended += ", after " + took.String()
 		}
@@ -136,7 +136,7 @@ func chapterText(c audit.Chapter) string {
 		if phase == "" {
 			phase = "removed the status, by " + r.Author
 		}
-		line(label, moment(r.Time)+"  "+short(r.Commit)+"  "+phase)
+		line(label, stamp(r.Time)+"  "+short(r.Commit)+"  "+phase)
 		label = ""
 	}
 	if c.Deleted {
@@ -145,7 +145,7 @@ func chapterText(c audit.Chapter) string {
 	return b.String()
 }
 
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 // textWidth is how wide a text for people is.
 const textWidth = 80

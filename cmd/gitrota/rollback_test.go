@@ -52,8 +52,8 @@ const (
 	secondID = "00000012000000000000000000000000" // a number to YAML
 )
 
-// clone is a repository with two rotations of shop/orders, and of others.
-func clone(t *testing.T) string {
+// rotatedClone is a repository with two rotations of shop/orders, and of others.
+func rotatedClone(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for file, content := range map[string]string{
@@ -101,7 +101,7 @@ Look at it, then hand it to the agent:
 		"by the status file of the request": {"rotation-status/shop/second.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := clone(t)
+			dir := rotatedClone(t)
 			require.Equal(t, result{0, says, ""}, gitrota(t, dir, nil, append([]string{"rollback"}, args...)...))
 			written, err := os.ReadFile(filepath.Join(dir, file))
 			require.NoError(t, err)
@@ -112,7 +112,7 @@ Look at it, then hand it to the agent:
 
 	t.Run("from elsewhere, with other folders", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "our [rotations]")
-		require.NoError(t, os.Rename(clone(t), dir))
+		require.NoError(t, os.Rename(rotatedClone(t), dir))
 		got := gitrota(t, t.TempDir(), []string{"GITROTA_PATH=prod/rotations"}, "rollback", "--repo-dir", dir, "orders")
 		require.Equal(t, 0, got.code, got.stderr)
 		require.Contains(t, got.stdout, "  git -C '"+dir+"' add prod/rotations/shop/orders-rollback-00000012.yaml\n")
@@ -120,13 +120,13 @@ Look at it, then hand it to the agent:
 	})
 
 	t.Run("a dry run prints it and writes nothing", func(t *testing.T) {
-		dir := clone(t)
+		dir := rotatedClone(t)
 		require.Equal(t, result{0, manifestOfSecond, ""}, gitrota(t, dir, nil, "rollback", "--dry-run", "orders"))
 		require.NoDirExists(t, filepath.Join(dir, "rotations"))
 	})
 
 	t.Run("of a rollback, which is a rotation too", func(t *testing.T) {
-		dir := clone(t)
+		dir := rotatedClone(t)
 		writeFile(t, filepath.Join(dir, "rotation-status/shop/orders-rollback-00000012.yaml"),
 			rotated(manifest.KindRollback, "shop", "orders-rollback-00000012", "orders", "Successful", 50, firstID))
 		got := gitrota(t, dir, nil, "rollback", "orders")
@@ -173,7 +173,7 @@ func TestRollbackRefusesWhatCannotBeUndone(t *testing.T) {
 		{"no database", nil, nil, 2, "accepts 1 arg(s), received 0\nRun 'gitrota rollback --help' for usage."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			dir := clone(t)
+			dir := rotatedClone(t)
 			for file, content := range tc.files {
 				writeFile(t, filepath.Join(dir, file), content)
 			}

@@ -94,6 +94,8 @@ func TestAWrongStartEndsAtOnceAndSaysWhatIsWrong(t *testing.T) {
 		{"an age key that is none", agent("--sops-keys", filepath.Join(dir, "odd-key")), "", 2, "wrong.agekey: line 1 is not an age identity (AGE-SECRET-KEY-…)\n"},
 		{"webhooks without a secret", agent("--webhook-listen", "127.0.0.1:0"), "", 2, "gitrota: --webhook-listen and --webhook-secret need one another: "},
 		{"a webhooks' secret without a token", agent("--webhook-listen", "127.0.0.1:0", "--webhook-secret", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --webhook-secret: the webhooks' secret in " + filepath.Join(dir, "no-keys") + " holds neither the key token"},
+		{"a signing key that is not there", agent("--signing-key", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --signing-key: reading the signing key: " + filepath.Join(dir, "no-keys") + " holds neither identity, an SSH private key, nor git.asc"},
+		{"signers that are none", agent("--request-signers", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --request-signers: reading the allowed signers: " + filepath.Join(dir, "no-keys", "readme.txt") + ":1: no public key after the principals \"the\"\n"},
 		{"an address that is none", agent("--listen", "127.0.0.1:http-alternative"), "", 2, "gitrota: --listen: "},
 		{"a kubeconfig that is not there", append(agent(), "--kubeconfig", filepath.Join(dir, "nowhere")), "", 1, "gitrota: no cluster to work on: "},
 		{"a cluster that cannot be reached", agent(), "", 1, "gitrota: the cluster cannot be reached: "},

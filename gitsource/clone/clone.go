@@ -31,7 +31,10 @@ type Clone struct {
 
 // Open opens the clone that dir is in, bare or not. It refuses one that lacks a part of the history.
 func Open(dir string) (*Clone, error) {
-	repository, err := git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
+	repository, err := git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	if errors.Is(err, git.ErrRepositoryNotExists) { // a folder in a clone; to look for that first would pass over a bare one
+		repository, err = git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
+	}
 	switch {
 	case errors.Is(err, git.ErrRepositoryNotExists):
 		return nil, fmt.Errorf("%s is in no Git repository: run this in a clone, or say with --repo-dir where there is one", dir)

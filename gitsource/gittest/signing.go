@@ -99,15 +99,6 @@ func (r *Repo) At(now time.Time) *Repo {
 	return &other
 }
 
-// Object returns the content of a commit object, byte for byte.
-func (r *Repo) Object(hash string) []byte {
-	cmd := exec.Command("git", "cat-file", "commit", hash)
-	cmd.Dir, cmd.Env = r.bare, gitEnv()
-	out, err := cmd.Output()
-	r.server.must(err)
-	return out
-}
-
 // Store puts a commit object into the repository, however odd it is, and returns its hash. No branch has it.
 func (r *Repo) Store(object []byte) string {
 	cmd := exec.Command("git", "hash-object", "-t", "commit", "-w", "--literally", "--stdin")

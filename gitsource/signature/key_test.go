@@ -16,7 +16,7 @@ import (
 
 // unsigned is a commit as it is before it is signed.
 func unsigned(repo *gittest.Repo) []byte {
-	return repo.Object(repo.Commit(map[string]string{"a": "a"}, "rotate a\n\nbecause"))
+	return []byte(repo.Raw(repo.Commit(map[string]string{"a": "a"}, "rotate a\n\nbecause")))
 }
 
 func TestCommitsThatAKeyHasSigned(t *testing.T) {
@@ -59,7 +59,7 @@ func TestCommitsThatAKeyHasSigned(t *testing.T) {
 			}
 			listed, err := signature.LoadSigners(list)
 			require.NoError(t, err)
-			got, err := listed.Verify(repo.Object(hash))
+			got, err := listed.Verify([]byte(repo.Raw(hash)))
 			require.NoError(t, err)
 			require.Equal(t, made.Name, got.Key)
 		})

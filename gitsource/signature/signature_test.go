@@ -21,7 +21,7 @@ var day = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 // signed returns a commit that real git has signed.
 func signed(repo *gittest.Repo, key *gittest.SigningKey) []byte {
 	repo.SignWith(key)
-	return repo.Object(repo.Commit(map[string]string{"rotations/a.yaml": "a"}, "rotate a\n\nbecause it is time"))
+	return []byte(repo.Raw(repo.Commit(map[string]string{"rotations/a.yaml": "a"}, "rotate a\n\nbecause it is time")))
 }
 
 // signers loads an allowed_signers file.

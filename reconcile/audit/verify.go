@@ -200,9 +200,17 @@ func (v *verifier) base(n int) (base, rival int) {
 func (v *verifier) wrongMerge(n, base int, changes []change) error {
 	for _, p := range v.nodes[n].parents {
 		if v.statuses[p] == v.statuses[n] {
-			return v.broken(n, StatusWentBackwards, changes[0].path, fmt.Sprintf("the merge took the statuses of its parent %s, which are older than those of the commit %s",
+			return v.broken(n, StatusWentBackwards, v.first(changes), fmt.Sprintf("the merge took the statuses of its parent %s, which are older than those of the commit %s",
 				v.nodes[p].hash, v.nodes[v.last[base]].hash))
 		}
 	}
-	return v.broken(n, ForeignWriter, changes[0].path, "a merge changed it, and none of the merged commits has it like that")
+	return v.broken(n, ForeignWriter, v.first(changes), "a merge changed it, and none of the merged commits has it like that")
+}
+
+// first is the file that stands for some changes; the folder itself where it changed without any, as one that is empty.
+func (v *verifier) first(changes []change) string {
+	if len(changes) == 0 {
+		return v.StatusPath
+	}
+	return changes[0].path
 }

@@ -106,10 +106,10 @@ func (v *verifier) foreign(n int, c commit, changes []change, cause error) error
 		}
 	}
 	what := "changes"
-	if changes[0].before == (entry{}) {
+	if len(changes) > 0 && changes[0].before == (entry{}) {
 		what = "adds"
 	}
-	return v.broken(n, reason, changes[0].path, fmt.Sprintf("%s %s it: %s", c.author, what, cause))
+	return v.broken(n, reason, v.first(changes), fmt.Sprintf("%s %s it: %s", c.author, what, cause))
 }
 
 // onlyStatuses checks that a status commit leaves everything else alone.
