@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -73,6 +74,17 @@ func TestASilentSSHConnectionIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, head, got)
 	require.EqualValues(t, 2, firewall.connections.Load())
+
+	// Where it is not doubted, because it was used a moment ago, the context ends the wait.
+	wire.doubtAfter = time.Hour
+	firewall.forget()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = r.Head(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = r.Head(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 3, firewall.connections.Load())
 }
 
 // firewall hands connections on, and may forget those that it has.

@@ -111,11 +111,19 @@ func (u *upload) catchUp(ctx context.Context, old *mirror, tip plumbing.Hash, di
 		next.before = old.before
 	}
 	var err error
-	switch {
-	case u.v2() == nil:
+	if u.v2() == nil {
 		err = u.whole(ctx, next)
-	default:
+	} else {
 		err = u.changes(ctx, old, next)
+	}
+	var known *Error
+	if errors.As(err, &known) && known.Kind == ErrRejected && old.head.IsZero() && !u.filters() && !u.patient {
+		// A server that leaves nothing out, and sends nothing by name either.
+		u.patient = true
+		if err := u.again(ctx); err != nil {
+			return nil, err
+		}
+		return u.catchUp(ctx, nil, tip, dirs)
 	}
 	if err != nil {
 		return nil, err
@@ -125,8 +133,8 @@ func (u *upload) catchUp(ctx context.Context, old *mirror, tip plumbing.Hash, di
 
 // whole fetches everything at the tip, in an older version of the protocol.
 func (u *upload) whole(ctx context.Context, next *mirror) error {
-	into := u.r.unpacking(next.objects)
-	into.abort = false // what is left out could not be asked for
+	u.patient = true
+	into := u.unpacking(next.objects)
 	filter := u.upToSize()
 	if err := u.fetchOlder(ctx, next.head, 1, filter, into); err != nil {
 		return err
@@ -203,7 +211,7 @@ func (u *upload) complete(ctx context.Context, next *mirror) error {
 
 // into fetches, and passes over the end of a pack behind a blob that is too large: complete asks for the rest.
 func (u *upload) into(ctx context.Context, what protocol.Fetch, next *mirror) error {
-	err := u.fetch(ctx, what, u.r.unpacking(next.objects))
+	err := u.fetch(ctx, what, u.unpacking(next.objects))
 	if errors.Is(err, errOversize) {
 		return u.again(ctx)
 	}
@@ -230,7 +238,7 @@ func (u *upload) folders(ctx context.Context, lacks *lacking, next *mirror) erro
 // blobs fetches files by name. Nothing tells beforehand which of them are too large: where one shows, the others are
 // asked for in two halves, until it is alone.
 func (u *upload) blobs(ctx context.Context, wanted []plumbing.Hash, next *mirror) error {
-	err := u.fetch(ctx, protocol.Fetch{Wants: wanted}, u.r.unpacking(next.objects))
+	err := u.fetch(ctx, protocol.Fetch{Wants: wanted}, u.unpacking(next.objects))
 	if !errors.Is(err, errOversize) {
 		return err
 	}
@@ -257,8 +265,8 @@ func (m *mirror) tooLarge(blobs []plumbing.Hash) {
 }
 
 // unpacking returns a reader of packs that stops at blobs that are too large.
-func (r *Repository) unpacking(into *objects) *packReader {
-	return &packReader{into: into, maxBlob: r.opts.MaxFileSize, abort: true, maxBytes: inflation * r.opts.MaxPackSize}
+func (u *upload) unpacking(into *objects) *packReader {
+	return &packReader{into: into, maxBlob: u.r.opts.MaxFileSize, abort: !u.patient, maxBytes: inflation * u.r.opts.MaxPackSize}
 }
 
 // lacking is what a mirror needs and does not have.

@@ -2,10 +2,12 @@ package gitsource_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -224,6 +226,10 @@ func TestServersOfEveryKind(t *testing.T) {
 			repo.Configure("uploadpackfilter.allow", "false")
 			repo.Configure("uploadpackfilter.blob:none.allow", "true")
 		},
+		"that leaves nothing out, nor sends anything by name": func(server *gittest.Server, repo *gittest.Repo) {
+			repo.Configure("uploadpack.allowFilter", "false")
+			server.Break(gittest.OnFetch(repo.OnlyTheTip))
+		},
 		"of an older version": func(server *gittest.Server, _ *gittest.Repo) { server.SpeakOlder() },
 		"of an older version that leaves nothing out": func(server *gittest.Server, repo *gittest.Repo) {
 			server.SpeakOlder()
@@ -274,6 +280,46 @@ func TestServersOfEveryKind(t *testing.T) {
 			repo.Check()
 		})
 	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	server := gittest.NewServer(t, gittest.Options{})
+	repo := server.NewRepo("ops")
+	first := repo.Commit(map[string]string{"rotations/a": "a"}, "first")
+	r := open(t, options(t, server, repo, false))
+	use := func(name, content string) error {
+		if _, err := r.Write(t.Context(), []string{statusDir}, write(map[string]string{name: content})); err != nil {
+			return err
+		}
+		s, err := r.Snapshot(t.Context(), "rotations", statusDir)
+		if err != nil {
+			return err
+		}
+		if got, _ := s.Get(name); string(got) != content {
+			return fmt.Errorf("who has written %q sees %q", content, got)
+		}
+		found, err := r.Origins(t.Context(), s.Revision, "rotations/a")
+		if err != nil || found["rotations/a"].Hash != first {
+			return fmt.Errorf("brought by %s: %w", found["rotations/a"].Hash, err)
+		}
+		if is, err := r.Contains(t.Context(), s.Revision, first); err != nil || !is {
+			return fmt.Errorf("contained: %t: %w", is, err)
+		}
+		return nil
+	}
+	var all sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range errs {
+		all.Go(func() {
+			for n := range 3 {
+				errs[i] = errors.Join(errs[i], use(fmt.Sprintf("rotation-status/%d", i), fmt.Sprint(n)))
+			}
+		})
+	}
+	all.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Len(t, repo.Log(), 13)
+	repo.Check()
 }
 
 func TestABranchThatIsNotWhatItWas(t *testing.T) {
