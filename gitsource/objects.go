@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -121,10 +120,13 @@ func (o *objects) walk(tree plumbing.Hash, at string, dirs []string, visit func(
 		return fmt.Errorf("reading the folder %q: %w", at, err)
 	}
 	for _, entry := range entries {
-		name := path.Join(at, entry.Name)
+		name := entry.Name
+		if at != "" {
+			name = at + "/" + name
+		}
 		folder := entry.Mode == filemode.Dir
 		link := entry.Mode == filemode.Symlink || entry.Mode == filemode.Submodule
-		if !within(name, dirs) && !(folder || link) || !within(name, dirs) && !leadsTo(name, dirs) {
+		if !within(name, dirs) && (!folder && !link || !leadsTo(name, dirs)) {
 			continue
 		}
 		if visit(name, entry) && folder {

@@ -25,12 +25,14 @@ const (
 type upload struct {
 	r    *Repository
 	talk conversation
+	// patient reads files that are too large to their end, where what comes behind them could not be asked for.
+	patient bool
 }
 
 // upload holds a conversation with the service that sends objects.
 func (r *Repository) upload(ctx context.Context, hold func(u *upload, again bool) error) error {
 	return r.converse(ctx, uploadPack, func(talk conversation, again bool) error {
-		u := &upload{r, talk}
+		u := &upload{r: r, talk: talk}
 		err := hold(u, again)
 		if u.talk != talk {
 			u.talk.close()
@@ -157,7 +159,7 @@ func (u *upload) unpack(pack io.Reader, into *packReader) error {
 	err := into.read(measured)
 	switch {
 	case measured.left < 0:
-		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("its tip is more than %d bytes: keep the rotations in a smaller one",
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("more than %d bytes would have to be fetched: keep the rotations in a smaller one",
 			u.r.opts.MaxPackSize)}
 	case err != nil && !errors.Is(err, errOversize):
 		return fmt.Errorf("reading the pack of a fetch: %w", err)

@@ -24,14 +24,14 @@ type Change struct {
 // Trailer is one "Key: value" line at the end of a commit's message.
 type Trailer struct{ Key, Value string }
 
-// Write commits a change on top of the branch's tip. It fetches the tip and calls build with the files under dirs;
-// build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that leaves every
-// file as it is makes no commit.
+// Write commits a change on top of the branch's tip. It calls build with the files under dirs, as they were seen last if
+// they were; build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that
+// leaves every file as it is makes no commit.
 //
-// When somebody else moves the branch first, the new tip is fetched and build is called again with it, 8 times at least
-// and as often as it takes for as long as Options.Patience, and then Write gives up with ErrConflict. build must
-// therefore depend on nothing but the snapshot that it is given; where an earlier push has landed after all and only its
-// answer was lost, it finds its own change there. The branch is never forced.
+// When the branch is elsewhere, the new tip is fetched and build is called again with it, 8 times at least and as often
+// as it takes for as long as Options.Patience, and then Write gives up with ErrConflict. build must therefore depend on
+// nothing but the snapshot that it is given; where an earlier push has landed after all and only its answer was lost, it
+// finds its own change there. The branch is never forced.
 //
 // Write returns the files under dirs as they are now. After an error the change may have landed only if the context
 // ended, or the remote could not be reached any more; calling Write again tells.
@@ -83,24 +83,31 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, bu
 			return nil, r.failed("reading the tip", err)
 		}
 	}
-	change, err := build(before)
-	if err != nil {
-		return nil, err
-	}
-	tip, objects := base.head, []plumbing.Hash(nil)
-	if change != nil {
-		if tip, objects, err = r.commit(&base, dirs, change); err != nil {
-			return nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	tip, objects, err := r.commitOf(&base, dirs, before, build)
+	if err != nil || tip == base.head {
+		// Nothing will be pushed that would tell whether this is the tip.
+		if moved := r.stillAt(ctx, &base, fresh); moved != nil {
+			return nil, moved
 		}
-	}
-	if tip == base.head {
-		// Nothing was pushed that would have told whether this is the tip.
-		return before, r.stillAt(ctx, &base, fresh)
+		return before, err
 	}
 	if err := r.land(ctx, &base, fresh, tip, objects); err != nil {
 		return nil, err
 	}
 	return r.landed(seen, &base, tip, dirs)
+}
+
+// commitOf makes the commit that build asks for. It returns base's own head when there is nothing to change.
+func (r *Repository) commitOf(base *mirror, dirs []string, before *Snapshot, build func(*Snapshot) (*Change, error)) (plumbing.Hash, []plumbing.Hash, error) {
+	change, err := build(before)
+	if err != nil || change == nil {
+		return base.head, nil, err
+	}
+	tip, objects, err := r.commit(base, dirs, change)
+	if err != nil {
+		return base.head, nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	}
+	return tip, objects, nil
 }
 
 // base returns the mirror that a commit is built on: the one that is there, or unless it does, a fresh one. Where the
