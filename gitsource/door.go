@@ -13,6 +13,7 @@ import (
 type access interface {
 	wire
 	secrets() []string // what must not come back in an error's text
+	retire()           // lets go of connections that no conversation uses; those in use end with it
 }
 
 // door opens every conversation with the newest credentials, so that no kept connection of older ones is used again.
@@ -64,19 +65,13 @@ func (d *door) open(ctx context.Context, service string) (conversation, error) {
 	return d.enter().open(ctx, service)
 }
 
-func (d *door) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.recent[len(d.recent)-1].forget()
-}
-
 // enter returns the newest access, and lets go of the one before it.
 func (d *door) enter() access {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	newest := d.newest()
 	if last := d.recent[len(d.recent)-1]; last != newest {
-		last.forget()
+		last.retire()
 		d.recent = append(d.recent, newest)
 		if len(d.recent) > keptVersions {
 			d.recent = slices.Delete(d.recent, 0, 1)

@@ -36,8 +36,6 @@ func (w *httpWire) open(ctx context.Context, service string) (conversation, erro
 	return &httpConversation{wire: w, base: base, service: service, bodies: []io.ReadCloser{res.Body}}, nil
 }
 
-func (w *httpWire) forget() { w.client.CloseIdleConnections() }
-
 // httpConversation is a GET for the advertisement and a POST for the request.
 type httpConversation struct {
 	wire          *httpWire

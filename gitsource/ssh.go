@@ -56,9 +56,6 @@ func (w *sshWire) start(c *sshConversation, service string) error {
 	return session.Start(service + " " + quote(w.path))
 }
 
-// forget has nothing to drop: every conversation has a connection of its own.
-func (w *sshWire) forget() {}
-
 // quote makes one word of a path for the shell at the other end.
 func quote(path string) string {
 	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(path) + "'"

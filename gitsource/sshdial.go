@@ -41,6 +41,9 @@ func newSSHWire(to remote, auth Auth) (*sshWire, error) {
 // secrets returns what must not come back in an error's text.
 func (w *sshWire) secrets() []string { return w.auth.secrets() }
 
+// retire has nothing to let go of: every conversation has a connection of its own.
+func (w *sshWire) retire() {}
+
 // parseIdentity reads the private key. Its errors never quote the key.
 func parseIdentity(auth Auth) (ssh.Signer, error) {
 	pem := []byte(auth.Identity.Reveal())

@@ -57,6 +57,9 @@ func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) 
 	return w, nil
 }
 
+// retire lets go of the connections that nobody uses. Conversations go on.
+func (w *httpWire) retire() { w.client.CloseIdleConnections() }
+
 // secrets returns what must not come back in an error's text.
 func (w *httpWire) secrets() []string {
 	all := w.auth.secrets()

@@ -22,8 +22,6 @@ const (
 // wire reaches the services of one remote. Everything it does ends with the context.
 type wire interface {
 	open(ctx context.Context, service string) (conversation, error)
-	// forget drops what is kept between conversations: connections, and what the server has said of itself.
-	forget()
 }
 
 // conversation is one exchange with a service: what the server advertises, then at most one request and its answer.
