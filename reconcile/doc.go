@@ -38,6 +38,9 @@
 //	cause             some next        live, fenced   revert               as apply
 //	cause             live             live, fenced   resume, discard      as settle
 //
+// What has ended stays in the keeper's journal (journal.go) until Git has it, and is found there by the next process
+// (recover.go), before it begins anything.
+//
 // Anything else stays in the keeper, and the status says RecoveryRequired. The next request begins by bringing that to
 // its end. Between apply and the end, KubeDB is kept away by the condition Paused, which every way out removes again.
 //
