@@ -74,7 +74,7 @@ func (m *mirror) lacks() (*lacking, error) {
 	if missing(m.rootList(found), commit.TreeHash) {
 		return found, nil
 	}
-	err = m.objects.walk(commit.TreeHash, "", m.dirs, func(name string, entry object.TreeEntry) bool {
+	err = m.objects.walk(commit.TreeHash, m.dirs, func(name string, entry object.TreeEntry) bool {
 		switch {
 		case entry.Mode == filemode.Dir && within(name, m.dirs):
 			return !missing(&found.whole, entry.Hash)
@@ -104,7 +104,7 @@ func (r *Repository) compact(m *mirror) (*mirror, error) {
 			return err
 		}
 		small.objects.copy(m.objects, commit, c.TreeHash)
-		return m.objects.walk(c.TreeHash, "", m.dirs, func(_ string, entry object.TreeEntry) bool {
+		return m.objects.walk(c.TreeHash, m.dirs, func(_ string, entry object.TreeEntry) bool {
 			if entry.Mode == filemode.Dir {
 				small.objects.copy(m.objects, entry.Hash)
 				return m.objects.has(entry.Hash)
