@@ -33,7 +33,11 @@ type Options struct {
 	Branch     string // default main
 	Path       string // the folder with the manifests; default rotations
 	StatusPath string // the folder that only gitrota writes; default rotation-status
-	Interval   time.Duration
+	// StatusBranch is the branch that statuses are written to, and that is made if it is missing; empty: Branch.
+	StatusBranch string
+	// PlainCommits leaves "[skip ci]" out of the messages of status commits.
+	PlainCommits bool
+	Interval     time.Duration
 	// GitAuth is a folder with the keys of a Secret, as [gitsource.LoadAuth] names them; empty: none. SOPSKeys is a folder
 	// with *.agekey files; empty: none. Both are read again when they change.
 	GitAuth, SOPSKeys string
@@ -97,15 +101,24 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := loadRequestSigners(options); err != nil {
+	signers, err := loadRequestSigners(options)
+	if err != nil {
 		return nil, err
 	}
-	repository, err := gitsource.Open(gitsource.Options{
+	source := gitsource.Options{
 		URL: options.Repo, Branch: options.Branch, AuthDir: options.GitAuth, AllowPlainHTTP: options.AllowPlainHTTP,
 		Author: options.Author, Signing: signing, Log: options.Log,
-	})
+	}
+	repository, err := gitsource.Open(source)
 	if err != nil {
 		return nil, fmt.Errorf("--repo: %w", err)
+	}
+	statuses := repository
+	if options.StatusBranch != "" {
+		source.Branch, source.CreateBranch = options.StatusBranch, true
+		if statuses, err = gitsource.Open(source); err != nil {
+			return nil, fmt.Errorf("--status-branch: %w", err)
+		}
 	}
 	cluster, err := kube.New(options.Cluster, options.Log)
 	if err != nil {
@@ -113,7 +126,8 @@ func New(options Options) (*Agent, error) {
 	}
 	a := &Agent{options: options, log: options.Log, cluster: cluster, repository: repository, metrics: newMetrics()}
 	a.controller = reconcile.NewController(reconcile.Options{
-		Repository: repository, Keys: keys, Path: options.Path, StatusPath: options.StatusPath, Log: options.Log,
+		Repository: repository, Statuses: statuses, RequestSigners: signers, Keys: keys,
+		Path: options.Path, StatusPath: options.StatusPath, SkipCI: !options.PlainCommits, Log: options.Log,
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
 			AllowHost: allowed.Allows, Log: options.Log, Observe: a.metrics.observeStep,

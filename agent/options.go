@@ -27,6 +27,13 @@ func check(o Options) error {
 			return fmt.Errorf("%s %q is not a folder inside the repository: use a plain relative path such as rotations/production", flag, folder)
 		}
 	}
+	switch o.StatusBranch {
+	case "":
+	case o.Branch:
+		return fmt.Errorf("--status-branch %q is --branch: leave it out, or name a branch that is gitrota's alone", o.StatusBranch)
+	default:
+		return nil // on a branch of its own, a folder may be called as it likes
+	}
 	if within(o.Path, o.StatusPath) || within(o.StatusPath, o.Path) {
 		return fmt.Errorf("--path %q and --status-path %q overlap: what gitrota writes must not be what it reads", o.Path, o.StatusPath)
 	}

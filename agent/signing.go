@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/gitrota/gitrota/gitsource/signature"
+	"github.com/gitrota/gitrota/reconcile"
 )
 
 // loadSigning reads the key for the status commits; nil without one.
@@ -20,7 +21,7 @@ func loadSigning(o Options) (*signature.Key, error) {
 }
 
 // loadRequestSigners reads whose commits may bring requests; nil for anybody's.
-func loadRequestSigners(o Options) (*signature.Signers, error) {
+func loadRequestSigners(o Options) (reconcile.Signers, error) {
 	if o.RequestSigners == "" {
 		return nil, nil
 	}

@@ -26,11 +26,14 @@ type Repository interface {
 type Options struct {
 	Repository Repository // the branch with the manifests
 	Statuses   Repository // the branch with the statuses, which nobody else writes; nil: the same
-	Engine     *Engine
-	Keys       func() sopsfile.Keys // for the credentials that users supply; asked for each
-	Path       string               // the folder with the manifests
-	StatusPath string               // the folder that gitrota writes, and nobody else
-	Log        *slog.Logger
+	// RequestSigners are those whose signed commits may bring requests; nil: anybody's commits may.
+	RequestSigners Signers
+	Engine         *Engine
+	Keys           func() sopsfile.Keys // for the credentials that users supply; asked for each
+	Path           string               // the folder with the manifests
+	StatusPath     string               // the folder that gitrota writes, and nobody else
+	SkipCI         bool                 // status commits ask forges to start no pipeline
+	Log            *slog.Logger
 }
 
 // Controller serves the requests of a repository: it reads them, runs one rotation for each database at a time and
@@ -45,8 +48,10 @@ type Controller struct {
 	parsed  map[string]Status         // status files, by path and blob
 	set     *manifest.Set
 	origins map[string]gitsource.Commit // by path and blob
+	doubted map[string]bool             // those that are looked for again, should history be rewritten with a signature
 
-	keepers map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
+	keepers   map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
+	recovered bool              // they were all read; before that, Git is told nothing
 
 	running sync.WaitGroup
 	changed chan struct{}
@@ -72,7 +77,7 @@ func NewController(options Options) *Controller {
 		options.Statuses = options.Repository
 	}
 	c := &Controller{
-		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Commit{},
+		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Commit{}, doubted: map[string]bool{},
 		changed: make(chan struct{}, 1),
 		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, ended: map[Phase]int{},
 	}

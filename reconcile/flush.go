@@ -19,7 +19,7 @@ const acceptDelay = time.Second
 // FlushDue returns when [Controller.Flush] should be called, and whether it should be at all. What has ended or has to
 // wait is due at once; progress in between is due once in an interval.
 func (c *Controller) FlushDue(interval time.Duration) (time.Time, bool) {
-	if c.written == nil {
+	if c.written == nil || !c.recovered {
 		return time.Time{}, false
 	}
 	c.mu.Lock()
@@ -51,7 +51,7 @@ func (c *Controller) FlushDue(interval time.Duration) (time.Time, bool) {
 // Flush brings the statuses that Git does not have into one commit, or none if there are none: those of requests that
 // have ended in the order in which they did, and then the others. After an error they are still to be written.
 func (c *Controller) Flush(ctx context.Context) error {
-	if c.written == nil {
+	if c.written == nil || !c.recovered {
 		return nil
 	}
 	c.mu.Lock()
@@ -77,6 +77,9 @@ func (c *Controller) Flush(ctx context.Context) error {
 			if !inside(path, c.StatusPath) {
 				return nil, fmt.Errorf("refusing to write %s, which is not gitrota's own", path)
 			}
+		}
+		if c.SkipCI {
+			skipCI(change)
 		}
 		return change, nil
 	})

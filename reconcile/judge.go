@@ -27,6 +27,9 @@ func (c *Controller) judge(blobs map[string]string) {
 		}
 		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
 		problems := c.set.Blockers(r)
+		if !bound && len(problems) == 0 {
+			request.Source.Signer, problems = c.signedBy(r, blobs)
+		}
 		switch {
 		case bound && len(r.Problems) > 0:
 			c.note(old, r.Problems[0].Reason, manifestMessage(r.Problems), now)
@@ -41,6 +44,12 @@ func (c *Controller) judge(blobs map[string]string) {
 		default:
 			old.Request = request
 			c.statuses[request.Key()] = old
+		}
+	}
+	for key, s := range c.inGit {
+		if _, known := c.statuses[key]; !known && !written[key] {
+			s.Phase = PhasePending // Git says that it had begun, and nothing bears that out
+			c.statuses[key] = s
 		}
 	}
 	for key, s := range c.statuses {

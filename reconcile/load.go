@@ -145,7 +145,9 @@ func (c *Controller) restored(ctx context.Context, set *manifest.Set, written *g
 func (c *Controller) takeOver(inGit map[string]Status, restored []string) {
 	known := make(map[string]Status, len(inGit))
 	for key, s := range inGit {
-		known[key] = s
+		if c.trusted(s) {
+			known[key] = s
+		}
 	}
 	for key, s := range c.statuses {
 		_, dirty := c.dirty[key]
@@ -175,8 +177,10 @@ func (c *Controller) findOrigins(ctx context.Context, revision string, set *mani
 	for _, r := range set.Requests {
 		s, ok := inGit[r.Namespace+"/"+r.Name]
 		served := ok && s.Phase.Finished() && s.Request.ID == r.ID
-		if _, found := c.origins[blobs[r.Path]]; !found && !served {
-			paths = append(paths, r.Path)
+		for _, path := range c.basis(set, r) {
+			if _, found := c.origins[blobs[path]]; (!found || c.doubted[blobs[path]]) && !served {
+				paths = append(paths, path)
+			}
 		}
 	}
 	if len(paths) == 0 {
@@ -187,6 +191,7 @@ func (c *Controller) findOrigins(ctx context.Context, revision string, set *mani
 	if err != nil {
 		return fmt.Errorf("finding the commits that brought %s: %w", strings.Join(slices.Compact(paths), ", "), err)
 	}
+	clear(c.doubted)
 	for path, commit := range origins {
 		c.origins[blobs[path]] = commit
 	}

@@ -21,8 +21,12 @@ func (c *Controller) Patrol(ctx context.Context) {
 	latest := c.latestRotations()
 	for _, database := range slices.Sorted(maps.Keys(latest)) {
 		last := latest[database]
-		if server := c.set.Server(last.Request.Namespace, last.Request.Database); server != nil && len(server.Problems) == 0 {
+		server := c.set.Server(last.Request.Namespace, last.Request.Database)
+		switch {
+		case server != nil && len(server.Problems) == 0 && c.RequestSigners == nil:
 			last.Request.Server = &server.Spec
+		case last.Request.Server != nil && c.RequestSigners != nil:
+			continue // nobody has signed for the place that a status or a document names by now
 		}
 		c.occupy(database, func() {
 			places <- struct{}{}

@@ -83,6 +83,11 @@ const (
 	ReasonGroupUnhealthy = "GroupUnhealthy"
 	// ReasonConsumers: a workload that uses the auth Secret did not come back with the new credential.
 	ReasonConsumers = "ConsumersNotReady"
+	// ReasonSignatureMissing, ReasonSignatureUntrusted and ReasonSignatureInvalid: a commit that brought the request, or a
+	// file that it rests on, is not signed, not by an allowed signer, or not so that it could be checked.
+	ReasonSignatureMissing   = "SignatureMissing"
+	ReasonSignatureUntrusted = "SignatureUntrusted"
+	ReasonSignatureInvalid   = "SignatureInvalid"
 	// ReasonRequestTooLarge: the keeper has no room for the record of a request as long as this one.
 	ReasonRequestTooLarge = "RequestTooLarge"
 	// ReasonTopology: the database is of a topology that gitrota does not rotate.

@@ -103,6 +103,7 @@ func describe(c *gitsource.Change, written []Status, problems []manifest.Problem
 			gitsource.Trailer{Key: "Rotation-Id", Value: s.Request.ID},
 			gitsource.Trailer{Key: "Rotation-Phase", Value: string(s.Phase)},
 			gitsource.Trailer{Key: "Rotation-Source", Value: s.Request.Source.Commit},
+			gitsource.Trailer{Key: "Rotation-Signer", Value: s.Request.Source.Signer},
 		)
 	}
 	if problemsChanged {
@@ -112,6 +113,9 @@ func describe(c *gitsource.Change, written []Status, problems []manifest.Problem
 	}
 	c.Body = strings.Join(body, "\n\n")
 }
+
+// skipCI keeps GitHub, GitLab, Gitea, Bitbucket and Azure DevOps from starting a pipeline for a commit.
+func skipCI(c *gitsource.Change) { c.Body = strings.TrimSpace(c.Body + "\n\n[skip ci]") }
 
 // subject names what a status is about: the database or, where the request names none, the request.
 func (s Status) subject() string {

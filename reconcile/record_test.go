@@ -97,7 +97,7 @@ func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 	require.Equal(t, "Request demo/r has rotated the credential of demo/db in 1m30s.", change.Body)
 	require.Equal(t, []gitsource.Trailer{
 		{Key: "Rotation-Request", Value: "demo/r"}, {Key: "Rotation-Id", Value: "0123456789abcdef0123456789abcdef"},
-		{Key: "Rotation-Phase", Value: "Successful"}, {Key: "Rotation-Source", Value: "c0ffee"},
+		{Key: "Rotation-Phase", Value: "Successful"}, {Key: "Rotation-Source", Value: "c0ffee"}, {Key: "Rotation-Signer"},
 	}, change.Trailers)
 	require.Contains(t, string(change.Files["rotation-status/README.md"]), "| demo/db | 2026-11-23T12:01:30Z | [r](demo/r.yaml) | Successful |")
 
@@ -106,7 +106,7 @@ func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{failed, s}, all, nil)
 	require.NoError(t, err)
 	require.Equal(t, "rotate 2 requests: 1 Successful, 1 Failed", change.Subject)
-	require.Len(t, change.Trailers, 8)
+	require.Len(t, change.Trailers, 10)
 }
 
 func TestWhatGitHasIsNotWrittenAgainAndNeverGoesBackwards(t *testing.T) {

@@ -19,9 +19,10 @@ type keeperOf struct{ namespace, authSecret string }
 
 // Recover reads the journals that this process has not read yet, and takes over what they hold and Git does not: what has
 // ended is on its way to Git again, also if its request is gone from there, and what was cut off goes on with the next
-// Advance. Before that nothing should begin, for a request that has ended is not to be skipped as an older one. It works
-// without Git, for the databases that the cluster knows; those that only Git tells of come with the Poll that reads
-// them. When there is nothing new it costs nothing. The error is [ErrAPIUnavailable], and it is to be called again.
+// Advance. Before that nothing should begin and Git is told nothing, for a request that has ended or was cut off is not to
+// be skipped as an older one, or as withdrawn. It works without Git, for the databases that the cluster knows; those that
+// only Git tells of come with the Poll that reads them. When there is nothing new it costs nothing. The error is
+// [ErrAPIUnavailable], and it is to be called again.
 //
 // No right to list Secrets is needed for this: a MSSQLServer and a SQLServer document name their auth Secret, and each
 // keeper is read by its name. One case is beyond that: a SQLServer document that is gone from Git together with a
@@ -45,6 +46,7 @@ func (c *Controller) Recover(ctx context.Context) error {
 		}
 	}
 	if len(unread) == 0 {
+		c.recovered = true
 		return nil
 	}
 	ended, cutOff, err := c.readJournals(ctx, unread)
@@ -52,6 +54,7 @@ func (c *Controller) Recover(ctx context.Context) error {
 	defer c.mu.Unlock()
 	c.takeEnded(ended)
 	c.takeCutOff(cutOff)
+	c.recovered = c.recovered || err == nil
 	return err
 }
 
@@ -130,11 +133,12 @@ func (c *Controller) takeEnded(ended []Ended) {
 func (c *Controller) takeCutOff(cutOff []Status) {
 	for _, s := range cutOff {
 		key := s.Request.Key()
-		if known := c.statuses[key]; known.Phase == PhaseProgressing || known.Phase.Finished() && known.Request.ID == s.Request.ID {
+		if git := c.inGit[key]; c.statuses[key].Phase == PhaseProgressing || git.Phase.Finished() && git.Request.ID == s.Request.ID {
 			continue
 		}
 		s.Phase = PhaseProgressing
 		c.statuses[key] = s
+		delete(c.dirty, key)
 		c.soil(key, c.Engine.Clock.Now())
 	}
 }

@@ -56,6 +56,7 @@ func (r Request) stepTimeout() time.Duration {
 type Source struct {
 	Commit string    `json:"commit,omitempty"` // the commit that brought the request
 	Author string    `json:"author,omitempty"` // its author, "Name <address>"
+	Signer string    `json:"signer,omitempty"` // who signed it, "principal key"; empty: that was not asked for
 	Time   time.Time `json:"time,omitzero"`    // when it was committed
 	Path   string    `json:"path,omitempty"`
 	Line   int       `json:"line,omitempty"`

@@ -18,8 +18,9 @@ import (
 const (
 	annotationSourceCommit = "gitrota.dev/source-commit"
 	annotationSourceAuthor = "gitrota.dev/source-author"
-	annotationSourcePath   = "gitrota.dev/source-path" // path:line
-	annotationServer       = "gitrota.dev/server"      // what the SQLServer document said when the request was taken up, as JSON
+	annotationSourceSigner = "gitrota.dev/source-signer" // who signed the source commit, as was checked
+	annotationSourcePath   = "gitrota.dev/source-path"   // path:line
+	annotationServer       = "gitrota.dev/server"        // what the SQLServer document said when the request was taken up, as JSON
 )
 
 // statusHeader tells a reader, and a tool that applies everything it finds, what the file is.
@@ -69,7 +70,7 @@ func marshalStatus(s Status) ([]byte, error) {
 	}
 	for name, value := range map[string]string{
 		annotationServer: server, annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
-		annotationSourceAuthor: source.Author, annotationSourcePath: place,
+		annotationSourceAuthor: source.Author, annotationSourceSigner: source.Signer, annotationSourcePath: place,
 	} {
 		if value != "" {
 			annotations[name] = value
@@ -126,7 +127,7 @@ func ParseStatus(content []byte) (Status, error) {
 		Database: object.Spec.DatabaseRef.Name, SecretRef: object.Spec.Authentication.SecretRef.Name,
 		Always: object.Spec.Apply == manifest.ApplyAlways, MaxRetries: 1,
 		Manifest: written,
-		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor]},
+		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor], Signer: annotations[annotationSourceSigner]},
 	}
 	request.Timeout, _ = time.ParseDuration(object.Spec.Timeout)
 	if object.Spec.MaxRetries != nil {

@@ -18,7 +18,7 @@ func newAgent() *cobra.Command {
 	var options agent.Options
 	var author gitsource.Person
 	var kubeconfig, format string
-	var verbose bool
+	var verbose, skipCI bool
 	cmd := &cobra.Command{
 		Use:   "agent --repo URL [flags]",
 		Short: "Poll a repository and serve its rotation requests",
@@ -48,7 +48,7 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 				return usageError{cmd.CommandPath(), err}
 			}
 			klog.SetSlogLogger(log)
-			options.Log, options.Author = log, author
+			options.Log, options.Author, options.PlainCommits = log, author, !skipCI
 			rules := clientcmd.NewDefaultClientConfigLoadingRules()
 			rules.ExplicitPath = kubeconfig
 			options.Cluster, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
@@ -67,7 +67,9 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&options.Repo, "repo", "", "URL of the repository: https://, ssh:// or git@host:path (required)")
-	flags.StringVar(&options.Branch, "branch", "main", "branch to watch and to write statuses to")
+	flags.StringVar(&options.Branch, "branch", "main", "branch to watch, and to write statuses to without --status-branch")
+	flags.StringVar(&options.StatusBranch, "status-branch", "", "branch to write statuses to, where the watched one is protected; it is made if it is missing (default: the watched one)")
+	flags.BoolVar(&skipCI, "skip-ci", true, "ask the forge, by [skip ci] in their messages, to start no pipelines for status commits")
 	flags.StringVar(&options.Path, "path", "rotations", "folder with the manifests")
 	flags.StringVar(&options.StatusPath, "status-path", "rotation-status", "folder for the statuses, which nothing else may write")
 	flags.DurationVar(&options.Interval, "interval", agent.DefaultInterval, "time between two polls, such as 30s or 5m")
