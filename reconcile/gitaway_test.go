@@ -435,3 +435,33 @@ func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended kills a patrol right after its first write.
+func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
+	world := newSimulation(mode{"generated", 1})
+	status := live(world, mode{"generated", 1}, 0, schedule{}.at, nil)
+	require.Equal(t, reconcile.PhaseSuccessful, status.Phase)
+	world.befall(restored)
+	world.watch = func(reconcile.Secret) { world.watch = nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	patrol := engineOn(&incarnation{world: world, cancel: cancel, at: func(int) mishap {
+		if world.watch == nil {
+			return dieBefore
+		}
+		return nothing
+	}}, 0, nil)
+	_, err := patrol.Patrol(ctx, status)
+	require.Error(t, err)
+	require.Equal(t, initialPassword, world.value("db-auth", "password"), "it was not mended")
+
+	next := engineOn(&incarnation{world: world, cancel: cancel, at: schedule{}.at}, 0, nil)
+	journal, cutOff, err := next.Journal(t.Context(), "demo", "db-auth")
+	require.NoError(t, err)
+	require.Nil(t, cutOff)
+	require.Len(t, journal, 1)
+	require.True(t, journal[0].Status.Has(reconcile.TypeOverwritten))
+	_, err = next.Patrol(t.Context(), status)
+	require.NoError(t, err)
+	require.True(t, world.opens())
+}
