@@ -36,8 +36,7 @@ func secretPath(folder, number int) string {
 
 // secret is one such file, as it is after some changes of the password.
 func secret(folder, number, changes int) string {
-	constant := rand.New(rand.NewPCG(uint64(folder), uint64(number)))
-	changing := rand.New(rand.NewPCG(uint64(folder*1000+number), uint64(changes)))
+	constant, changing := random(folder, number), random(folder, number, changes+1)
 	return fmt.Sprintf(`apiVersion: v1
 kind: Secret
 metadata:
@@ -58,6 +57,13 @@ sops:
   mac: %s
   version: 3.13.3
 `, number, folder, encrypted(constant, 8), encrypted(changing, 24), strings.Join(wrapped(noise(constant, 200), 64), "\n        "), encrypted(changing, 64))
+}
+
+// random returns the same numbers for the same seed.
+func random(seed ...int) *rand.Rand {
+	var bytes [32]byte
+	copy(bytes[:], fmt.Sprint(seed))
+	return rand.New(rand.NewChaCha8(bytes))
 }
 
 // encrypted looks like a value that SOPS has encrypted.

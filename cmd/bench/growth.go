@@ -9,7 +9,7 @@ import (
 // settled is how many changes a client follows before its memory is taken as what it needs.
 const settled = 10
 
-// followed so far by one client.
+// longRun is a client that follows many changes.
 type longRun struct {
 	client
 	column        int
@@ -87,6 +87,9 @@ func (w *world) grown(ctx context.Context, runs []*longRun, url string) ([]secti
 		disk.values[i] = float64(kept)
 		if run.done < w.changes {
 			s.notes = append(s.notes, fmt.Sprintf("%s after %d changes only: more take too long", columns[i], run.done))
+		}
+		if i != ofGit && run.before == 0 {
+			return nil, fmt.Errorf("%s has followed %d changes in %s, which is too few to see it grow", columns[i], run.done, w.following)
 		}
 		if i == ofGit { // which is not there between two fetches
 			memory.values[i], more.values[i], peaks.values[i] = notMeasured, notMeasured, notMeasured

@@ -24,12 +24,16 @@ func polls(ctx context.Context, w *world) ([]section, error) {
 		if err != nil {
 			return sections, err
 		}
-		sections = append(sections, section{title: fmt.Sprintf("idle poll, %s references", thousands(refs)), rows: []row{
+		s := section{title: fmt.Sprintf("idle poll, %s references", thousands(refs)), rows: []row{
 			costRow("requests", asCount, costs, requests).atMost(1, "1"),
 			costRow("bytes in", asBytes, costs, bytesIn),
 			costRow("bytes in and out", asBytes, costs, onWire).atMost(1<<10, "1 KB at most"),
 			costRow("CPU", asTime, costs, cpu),
-		}})
+		}}
+		if refs == w.refs[len(w.refs)-1] {
+			s.notes = []string{"git: ls-remote URL refs/heads/main, which matches at the client and has the server send every reference"}
+		}
+		sections = append(sections, s)
 	}
 	return sections, nil
 }
