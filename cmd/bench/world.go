@@ -39,7 +39,7 @@ var (
 		refs: []int{10, 200}, polls: 10, pollTime: time.Second,
 		folders: 10, perFolder: 20, runs: 1,
 		changes: 15, slow: 12, following: 20 * time.Second,
-		writes: 4, writers: 2, writing: 20 * time.Second,
+		writes: 4, writers: 2, writing: time.Minute,
 	}
 )
 
