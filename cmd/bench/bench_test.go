@@ -75,7 +75,7 @@ func TestAMissedTargetIsNoFailure(t *testing.T) {
 	}}}}
 	var printed strings.Builder
 	measured.print(&printed)
-	require.Regexp(t, `(?m)^  too much +2048 B +512 B +0\.2x +- +1 KB at most +missed$`, printed.String())
+	require.Regexp(t, `(?m)^  too much +2048 B +512 B +0\.25x +- +1 KB at most +missed$`, printed.String())
 	require.Regexp(t, `(?m)^  just enough +1024 B +2048 B +2\.0x +4096 B +4\.0x +1 KB at most +reached$`, printed.String())
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,11 +13,11 @@ const settled = 10
 // longRun is a client that follows many changes.
 type longRun struct {
 	client
-	column        int
-	most          int // changes
-	done          int
-	left          time.Duration
-	before, after int64 // memory at rest, when it had settled and at the end
+	column int
+	most   int // changes
+	done   int
+	left   time.Duration
+	before int64 // memory at rest, when it had settled
 }
 
 // growth follows a large repository over many changes of one file, and looks at what piles up.
@@ -43,6 +44,9 @@ func growth(ctx context.Context, w *world) ([]section, error) {
 		if i%100 == 0 {
 			w.progress("following %d changes: %d", w.changes, i)
 		}
+		if !slices.ContainsFunc(runs, (*longRun).goesOn) {
+			break
+		}
 		repo.Point(hash)
 		for _, run := range runs {
 			if err := w.follow(ctx, run, hash); err != nil {
@@ -53,9 +57,11 @@ func growth(ctx context.Context, w *world) ([]section, error) {
 	return w.grown(ctx, runs, w.url(repo))
 }
 
-// follow takes over one change, unless the client has had its share.
+// goesOn reports whether the client has not yet had its share of changes, or of time.
+func (run *longRun) goesOn() bool { return run.done < run.most && run.left > 0 }
+
 func (w *world) follow(ctx context.Context, run *longRun, hash string) error {
-	if run.done == run.most || run.left <= 0 {
+	if !run.goesOn() {
 		return nil
 	}
 	r, err := w.followed(ctx, run.client, hash)

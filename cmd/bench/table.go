@@ -103,7 +103,7 @@ func (t *table) print(to io.Writer) {
 	}
 }
 
-// against returns a yardstick's value and how many times gitrota's that is.
+// against returns a yardstick's value, and how many times gitrota's that is.
 func (r row) against(column int) (value, ratio string) {
 	yardstick, own := r.values[column], r.values[0]
 	if math.IsNaN(yardstick) {
@@ -112,11 +112,14 @@ func (r row) against(column int) (value, ratio string) {
 	if own <= 0 || yardstick < 0 {
 		return r.unit(yardstick), ""
 	}
-	times := yardstick / own
-	if times >= 10 {
-		return r.unit(yardstick), fmt.Sprintf("%.0fx", times)
+	times, digits := yardstick/own, 1
+	switch {
+	case times >= 10:
+		digits = 0
+	case times < 1:
+		digits = 2
 	}
-	return r.unit(yardstick), fmt.Sprintf("%.1fx", times)
+	return r.unit(yardstick), fmt.Sprintf("%.*fx", digits, times)
 }
 
 const legend = `ratio     how many times gitrota's cost the other one's is: above 1x, gitrota is cheaper
