@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitrota/gitrota/gitsource"
+	"github.com/gitrota/gitrota/gitsource/mounted"
 	"github.com/gitrota/gitrota/gitsource/sopsfile"
 	"github.com/gitrota/gitrota/policies/hosts"
 	"github.com/gitrota/gitrota/reconcile"
@@ -33,10 +34,13 @@ type Options struct {
 	Path       string // the folder with the manifests; default rotations
 	StatusPath string // the folder that only gitrota writes; default rotation-status
 	Interval   time.Duration
-	GitAuth    string           // a folder with the keys of a Secret as Flux names them; empty: none
-	SOPSKeys   string           // a folder with *.agekey files; empty: none
-	Author     gitsource.Person // of the status commits; default gitrota <gitrota@localhost>
-	Cluster    *rest.Config
+	// GitAuth is a folder with the keys of a Secret, as [gitsource.LoadAuth] names them; empty: none. SOPSKeys is a folder
+	// with *.agekey files; empty: none. Both are read again when they change.
+	GitAuth, SOPSKeys string
+	// AllowPlainHTTP lets the Git credentials travel unencrypted to a host that is not this machine.
+	AllowPlainHTTP bool
+	Author         gitsource.Person // of the status commits; default gitrota <gitrota@localhost>
+	Cluster        *rest.Config
 	// AllowHosts are the servers outside of the cluster that a SQLServer document may name, as [hosts.Parse] reads them;
 	// empty: none.
 	AllowHosts string
@@ -76,11 +80,7 @@ func New(options Options) (*Agent, error) {
 	if err := check(options); err != nil {
 		return nil, err
 	}
-	auth, err := gitsource.LoadAuth(options.GitAuth)
-	if err != nil {
-		return nil, fmt.Errorf("--git-auth: %w", err)
-	}
-	keys, err := sopsfile.LoadKeys(options.SOPSKeys)
+	keys, err := sopsKeys(options)
 	if err != nil {
 		return nil, fmt.Errorf("--sops-keys: %w", err)
 	}
@@ -89,7 +89,8 @@ func New(options Options) (*Agent, error) {
 		return nil, fmt.Errorf("--allow-hosts: %w", err)
 	}
 	repository, err := gitsource.Open(gitsource.Options{
-		URL: options.Repo, Branch: options.Branch, Auth: auth, Author: options.Author, Log: options.Log,
+		URL: options.Repo, Branch: options.Branch, AuthDir: options.GitAuth, AllowPlainHTTP: options.AllowPlainHTTP,
+		Author: options.Author, Log: options.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--repo: %w", err)
@@ -112,6 +113,18 @@ func New(options Options) (*Agent, error) {
 		}
 	}
 	return a, nil
+}
+
+// sopsKeys follows the folder with the age keys.
+func sopsKeys(options Options) (func() sopsfile.Keys, error) {
+	if options.SOPSKeys == "" {
+		return func() sopsfile.Keys { return sopsfile.Keys{} }, nil
+	}
+	folder, err := mounted.Follow(options.SOPSKeys, sopsfile.LoadKeys, options.Log)
+	if err != nil {
+		return nil, err
+	}
+	return folder.Value, nil
 }
 
 func withDefaults(o Options) Options {

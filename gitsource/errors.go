@@ -95,7 +95,7 @@ const maxWords = 4 * maxServerText
 
 // scrub makes somebody else's text fit to be shown: no secrets, one line, no control characters, not endless.
 func (r *Repository) scrub(text string) string {
-	for _, secret := range r.secrets {
+	for _, secret := range r.secrets() {
 		text = strings.ReplaceAll(text, secret, "<secret>")
 	}
 	return oneLine(text, maxServerText)

@@ -3,171 +3,124 @@ package gitsource
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
-	"time"
+	"sync"
+
+	"github.com/gitrota/gitrota/gitsource/protocol"
 )
 
 // httpWire speaks Git's smart HTTP protocol over a client of its own, so that one repository's CA, credentials and
 // connection are nobody else's.
+//
+// What a server can do is asked for once and remembered, so that a conversation is one request: with version 2 of the
+// protocol every request stands for itself, and so does a push, which names the commit that it replaces.
 type httpWire struct {
 	base   string // the repository's URL
 	auth   Auth
+	app    *appTokens // nil: the credentials are not a GitHub App's
 	client *http.Client
+
+	mu    sync.Mutex
+	known map[string]httpGreeting // by service
 }
 
-func newHTTPWire(to remote, auth Auth) (*httpWire, error) {
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	roots.AppendCertsFromPEM(auth.CA)
-	return &httpWire{
-		base: strings.TrimSuffix(to.String(), "/"),
-		auth: auth,
-		client: &http.Client{
-			CheckRedirect: checkRedirect,
-			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-				ForceAttemptHTTP2:   true,
-				MaxIdleConns:        2,
-				MaxIdleConnsPerHost: 2,
-				IdleConnTimeout:     10 * time.Minute, // longer than anybody polls: an idle poll needs no handshake
-				// A connection that died in its sleep is noticed before the next poll waits for it.
-				HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
-			},
-		},
-	}, nil
-}
-
-// checkRedirect follows a redirect only while it stays with the host that the credentials are for, and only for the
-// first request of a conversation, as git does.
-func checkRedirect(next *http.Request, before []*http.Request) error {
-	first := before[0].URL
-	upgrade := first.Scheme == "http" && next.URL.Scheme == "https" && first.Hostname() == next.URL.Hostname()
-	same := first.Scheme == next.URL.Scheme && first.Host == next.URL.Host
-	switch {
-	case next.Method != http.MethodGet || before[0].Method != http.MethodGet:
-		return errors.New("the server redirects a request that carries data")
-	case len(before) >= 5:
-		return errors.New("the server redirects in circles")
-	case !same && !upgrade:
-		return fmt.Errorf("the server redirects to %s://%s: if that is right, make it the Git URL",
-			next.URL.Scheme, next.URL.Host)
-	}
-	return nil
+// httpGreeting is how a server has introduced itself, and where.
+type httpGreeting struct {
+	base string // the repository's URL after redirects
+	said *greeting
 }
 
 func (w *httpWire) open(ctx context.Context, service string) (conversation, error) {
+	w.mu.Lock()
+	known, ok := w.known[service]
+	w.mu.Unlock()
+	if ok {
+		return &httpConversation{wire: w, service: service, httpGreeting: known, kept: true}, nil
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+"/info/refs?service="+service, nil)
 	if err != nil {
 		return nil, err
+	}
+	c := &httpConversation{wire: w, service: service}
+	if service == uploadPack {
+		req.Header.Set("Git-Protocol", protocol.Version)
 	}
 	res, err := w.do(req)
 	if err != nil {
 		return nil, err
 	}
+	c.body = res.Body
 	if kind := res.Header.Get("Content-Type"); kind != "application/x-"+service+"-advertisement" {
-		res.Body.Close()
+		c.close()
 		return nil, fmt.Errorf("the server answers with %q and not with a Git repository: is the URL a repository's?", kind)
 	}
-	// A renamed repository is asked under its new name from here on.
-	base := strings.TrimSuffix(res.Request.URL.Scheme+"://"+res.Request.URL.Host+res.Request.URL.EscapedPath(), "/info/refs")
-	return &httpConversation{wire: w, base: base, service: service, bodies: []io.ReadCloser{res.Body}}, nil
-}
-
-// do sends a request with the credentials and returns a successful response.
-func (w *httpWire) do(req *http.Request) (*http.Response, error) {
-	req.Header.Set("User-Agent", "git/gitrota")
-	if token := w.auth.BearerToken; !token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+token.Reveal())
-	} else if w.auth.Username != "" {
-		req.SetBasicAuth(w.auth.Username, w.auth.Password.Reveal())
-	}
-	res, err := w.client.Do(req)
-	if err != nil {
-		var asked *url.Error
-		if errors.As(err, &asked) {
-			err = asked.Err
-		}
+	if c.said, err = readGreeting(res.Body, service, c.words); err != nil {
+		c.close()
 		return nil, err
 	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
+	// A renamed repository is asked under its new name from here on.
+	c.base = strings.TrimSuffix(res.Request.URL.Scheme+"://"+res.Request.URL.Host+res.Request.URL.EscapedPath(), "/info/refs")
+	if said := c.said.remembered(service); said != nil {
+		w.mu.Lock()
+		w.known[service] = httpGreeting{base: c.base, said: said}
+		w.mu.Unlock()
 	}
-	defer res.Body.Close()
-	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords))
-	refused := &Error{Detail: "HTTP " + res.Status, Server: plainWords(res.Header.Get("Content-Type"), words)}
-	switch {
-	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
-		refused.Kind = ErrAuth
-		refused.Detail += ": check username and password or bearerToken, and that they may read and write this repository"
-	case res.StatusCode == http.StatusNotFound:
-		refused.Kind = ErrRepositoryNotFound
-	default:
-		refused.Kind = ErrUnreachable
-		refused.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
-	}
-	return nil, refused
+	return c, nil
 }
 
-// plainWords returns a server's words, and nothing where they are a web page.
-func plainWords(kind string, words []byte) string {
-	if strings.HasPrefix(kind, "text/plain") {
-		return string(words)
-	}
-	return ""
+func (w *httpWire) forget() {
+	w.mu.Lock()
+	clear(w.known)
+	w.mu.Unlock()
+	w.client.CloseIdleConnections()
 }
 
-// retryAfter reads the header of that name, in seconds or as a date; 0 when there is none.
-func retryAfter(header string) time.Duration {
-	if seconds, err := strconv.Atoi(header); err == nil && seconds > 0 {
-		return min(time.Duration(seconds)*time.Second, 24*time.Hour)
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
-}
-
-// httpConversation is a GET for the advertisement and a POST for the request.
+// httpConversation is a GET for the greeting, unless that is known, and a POST for each request.
 type httpConversation struct {
-	wire          *httpWire
-	base, service string
-	bodies        []io.ReadCloser
+	wire    *httpWire
+	service string
+	httpGreeting
+	kept bool
+	body io.ReadCloser // the last answer's
 }
 
-func (c *httpConversation) advertisement() io.Reader { return c.bodies[0] }
+func (c *httpConversation) greeting() *greeting { return c.said }
+
+func (c *httpConversation) warm() bool { return c.kept }
 
 func (c *httpConversation) ask(ctx context.Context, request []byte) (io.Reader, error) {
+	c.close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+c.service, bytes.NewReader(request))
 	if err != nil {
 		return nil, err
 	}
+	kind := "application/x-" + c.service + "-result"
 	req.Header.Set("Content-Type", "application/x-"+c.service+"-request")
-	req.Header.Set("Accept", "application/x-"+c.service+"-result")
+	req.Header.Set("Accept", kind)
+	if c.said.v2 != nil {
+		req.Header.Set("Git-Protocol", protocol.Version)
+	}
 	res, err := c.wire.do(req)
 	if err != nil {
 		return nil, err
 	}
-	c.bodies = append(c.bodies, res.Body)
+	c.body = res.Body
+	if got := res.Header.Get("Content-Type"); got != kind {
+		return nil, fmt.Errorf("the server answers with %q and not with Git's protocol", got)
+	}
 	return res.Body, nil
 }
 
 func (c *httpConversation) words() string { return "" }
 
-// close reads what is left of the answers, within reason, so that the connection can be used again.
+// close reads what is left of the last answer, within reason, so that the connection can be used again.
 func (c *httpConversation) close() {
-	for _, body := range c.bodies {
-		_, _ = io.CopyN(io.Discard, body, 64<<10)
-		body.Close()
+	if c.body != nil {
+		_, _ = io.CopyN(io.Discard, c.body, 64<<10)
+		c.body.Close()
+		c.body = nil
 	}
 }

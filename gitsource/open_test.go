@@ -36,6 +36,13 @@ func TestOpen(t *testing.T) {
 	basic := gitsource.Auth{Username: "git", Password: secret}
 	identity := gitsource.Auth{Identity: privateKey(t, ""), KnownHostsFile: hosts}
 
+	withApp := func(app gitsource.GitHubApp) gitsource.Options {
+		return gitsource.Options{URL: "https://github.com/team/ops", Auth: gitsource.Auth{GitHubApp: app}}
+	}
+	withProxy := func(at string) gitsource.Options {
+		return gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Proxy: credential.NewPassword(at)}}
+	}
+
 	for _, test := range []struct {
 		url   string
 		auth  gitsource.Auth
@@ -64,28 +71,45 @@ func TestOpen(t *testing.T) {
 		options gitsource.Options
 		says    string
 	}{
-		"a password in the URL":               {gitsource.Options{URL: "https://git:" + canary + "@git.example.com/ops"}, "put it into the Secret"},
-		"a URL that cannot be parsed":         {gitsource.Options{URL: "https://git:" + canary + "@git .example.com/%zz"}, "cannot be parsed"},
-		"a path on disk":                      {gitsource.Options{URL: "/srv/git/ops.git"}, "a path on disk cannot be served"},
-		"a file URL, which would run git":     {gitsource.Options{URL: "file:///srv/git/ops.git"}, `scheme "file"`},
-		"the git protocol, which is open":     {gitsource.Options{URL: "git://git.example.com/ops.git"}, `scheme "git"`},
-		"a helper, which would run a program": {gitsource.Options{URL: "ext::sh -c touch% /tmp/x"}, "is not an https:// or ssh:// URL"},
-		"no URL":                              {gitsource.Options{}, "is not an https:// or ssh:// URL"},
-		"no host":                             {gitsource.Options{URL: "https:///ops.git"}, "names no host"},
-		"a query":                             {gitsource.Options{URL: "https://git.example.com/ops?token=" + canary}, "a query or a fragment"},
-		"an SSH host that is an option":       {gitsource.Options{URL: "-oProxyCommand=x:ops", Auth: identity}, "begins with a dash"},
-		"no branch":                           {gitsource.Options{URL: "https://git.example.com/ops", Branch: "-"}, ""},
-		"a branch that is a pattern":          {gitsource.Options{URL: "https://git.example.com/ops", Branch: "re*lease"}, "is not a branch's name"},
-		"credentials over plain HTTP":         {gitsource.Options{URL: "http://git.example.com/ops", Auth: basic}, "use https://"},
-		"basic and bearer":                    {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Username: "a", Password: secret, BearerToken: secret}}, "keep one of the two"},
-		"a username alone":                    {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Username: "a"}}, "both username and password"},
-		"a password alone":                    {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Password: secret}}, "both username and password"},
-		"an SSH key for HTTPS":                {gitsource.Options{URL: "https://git.example.com/ops", Auth: identity}, "or an ssh:// URL"},
-		"a CA that is none":                   {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{CA: []byte("x")}}, "no PEM certificate"},
-		"SSH without a key":                   {gitsource.Options{URL: "git@git.example.com:ops", Auth: basic}, "needs the key identity"},
-		"SSH without known_hosts":             {gitsource.Options{URL: "ssh://git@git.example.com:2222/ops", Auth: gitsource.Auth{Identity: secret}}, "ssh-keyscan -p 2222 git.example.com"},
-		"an SSH key that is none":             {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{Identity: secret, KnownHostsFile: hosts}}, "is not an SSH private key"},
-		"an SSH key without its passphrase":   {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{Identity: privateKey(t, canary), KnownHostsFile: hosts}}, "put it under the key password"},
+		"a password in the URL":                     {gitsource.Options{URL: "https://git:" + canary + "@git.example.com/ops"}, "put it into the Secret"},
+		"a URL that cannot be parsed":               {gitsource.Options{URL: "https://git:" + canary + "@git .example.com/%zz"}, "cannot be parsed"},
+		"a path on disk":                            {gitsource.Options{URL: "/srv/git/ops.git"}, "a path on disk cannot be served"},
+		"a file URL, which would run git":           {gitsource.Options{URL: "file:///srv/git/ops.git"}, `scheme "file"`},
+		"the git protocol, which is open":           {gitsource.Options{URL: "git://git.example.com/ops.git"}, `scheme "git"`},
+		"a helper, which would run a program":       {gitsource.Options{URL: "ext::sh -c touch% /tmp/x"}, "is not an https:// or ssh:// URL"},
+		"no URL":                                    {gitsource.Options{}, "is not an https:// or ssh:// URL"},
+		"no host":                                   {gitsource.Options{URL: "https:///ops.git"}, "names no host"},
+		"a query":                                   {gitsource.Options{URL: "https://git.example.com/ops?token=" + canary}, "a query or a fragment"},
+		"an SSH host that is an option":             {gitsource.Options{URL: "-oProxyCommand=x:ops", Auth: identity}, "begins with a dash"},
+		"no branch":                                 {gitsource.Options{URL: "https://git.example.com/ops", Branch: "-"}, ""},
+		"a branch that is a pattern":                {gitsource.Options{URL: "https://git.example.com/ops", Branch: "re*lease"}, "is not a branch's name"},
+		"credentials over plain HTTP":               {gitsource.Options{URL: "http://git.example.com/ops", Auth: basic}, "use https://"},
+		"basic and bearer":                          {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Username: "a", Password: secret, BearerToken: secret}}, "keep one of the two"},
+		"a username alone":                          {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Username: "a"}}, "both username and password"},
+		"a password alone":                          {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{Password: secret}}, "both username and password"},
+		"an SSH key for HTTPS":                      {gitsource.Options{URL: "https://git.example.com/ops", Auth: identity}, "or an ssh:// URL"},
+		"a CA that is none":                         {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{CA: []byte("x")}}, "no PEM certificate"},
+		"a GitHub App without an installation":      {withApp(gitsource.GitHubApp{ID: "1", PrivateKey: secret}), "neither githubAppInstallationID nor githubAppInstallationOwner"},
+		"a GitHub App with two":                     {withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2", InstallationOwner: "o", PrivateKey: secret}), "both githubAppInstallationID and githubAppInstallationOwner"},
+		"a GitHub App without an ID":                {withApp(gitsource.GitHubApp{InstallationID: "2", PrivateKey: secret}), "githubAppID"},
+		"a GitHub App with an owner that is a path": {withApp(gitsource.GitHubApp{ID: "1", InstallationOwner: "../x", PrivateKey: secret}), "is not the name of an organisation or user"},
+		"a GitHub App with a number that is none":   {withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2/..", PrivateKey: secret}), "githubAppInstallationID of the Git credentials is not a number"},
+		"a GitHub App with a key that is none":      {withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2", PrivateKey: secret}), "githubAppPrivateKey of the Git credentials is not an RSA private key"},
+		"a GitHub App with an API in the clear":     {withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2", PrivateKey: secret, BaseURL: "http://github.example.com"}), "must begin with https://"},
+		"a GitHub App with an API that is none":     {withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2", PrivateKey: secret, BaseURL: "github"}), "is not an https:// URL"},
+		"a GitHub App elsewhere, without its API":   {gitsource.Options{URL: "https://git.example.com/ops", Auth: withApp(gitsource.GitHubApp{ID: "1", InstallationID: "2", PrivateKey: secret}).Auth}, "githubAppBaseURL is missing"},
+		"a GitHub App and a password":               {gitsource.Options{URL: "https://github.com/ops", Auth: gitsource.Auth{Username: "a", Password: secret, GitHubApp: gitsource.GitHubApp{ID: "1"}}}, "both a GitHub App and a username"},
+		"a GitHub App in the clear":                 {gitsource.Options{URL: "http://git.example.com/ops", Auth: gitsource.Auth{GitHubApp: gitsource.GitHubApp{ID: "1"}}}, "without encryption"},
+		"a client certificate without its key":      {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{ClientCert: []byte("x")}}, "both tls.crt and tls.key"},
+		"a client certificate that is none":         {gitsource.Options{URL: "https://git.example.com/ops", Auth: gitsource.Auth{ClientCert: []byte("x"), ClientKey: secret}}, "are not a certificate and its private key"},
+		"a proxy that is not a URL":                 {withProxy("gateway:" + canary + "@proxy.example.com:3128"), "is not the URL of a proxy"},
+		"a proxy with a path":                       {withProxy("http://gateway:" + canary + "@proxy.example.com:3128/x"), "is not the URL of a proxy"},
+		"a proxy of another kind":                   {withProxy("socks4://gateway:" + canary + "@proxy.example.com"), "other than http, https and socks5"},
+		"fixed credentials and a folder":            {gitsource.Options{URL: "https://git.example.com/ops", Auth: basic, AuthDir: t.TempDir()}, "give one of the two"},
+		"SSH without a key":                         {gitsource.Options{URL: "git@git.example.com:ops", Auth: basic}, "needs the key identity"},
+		"SSH without known_hosts":                   {gitsource.Options{URL: "ssh://git@git.example.com:2222/ops", Auth: gitsource.Auth{Identity: secret}}, "ssh-keyscan -p 2222 git.example.com"},
+		"an SSH key that is none":                   {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{Identity: secret, KnownHostsFile: hosts}}, "is not an SSH private key"},
+		"an SSH key without its passphrase":         {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{Identity: privateKey(t, canary), KnownHostsFile: hosts}}, "put it under the key password"},
 		"an SSH key with a wrong passphrase": {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{
 			Identity: privateKey(t, "x"), Password: secret, KnownHostsFile: hosts}}, "is not the passphrase"},
 		"known_hosts that is not there": {gitsource.Options{URL: "git@git.example.com:ops", Auth: gitsource.Auth{

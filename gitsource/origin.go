@@ -1,10 +1,9 @@
 package gitsource
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +18,12 @@ type Commit struct {
 	Committer Person
 	Time      time.Time // when it was committed
 	Subject   string    // first line of the message
+	Raw       []byte    // the object's content exactly as the server sent it: what a signature is about
 }
 
 // Origin returns the commit that brought the content which path has at rev, as git log finds it: through a merge, the
-// commit on the merged branch. It fetches history in growing steps until it knows.
+// commit on the merged branch. It fetches history in growing steps until it knows, and nothing where the mirror has it:
+// the commit that the last fetch brought, on top of the one before it, is the common case.
 func (r *Repository) Origin(ctx context.Context, rev, path string) (Commit, error) {
 	all, err := r.Origins(ctx, rev, path)
 	return all[path], err
@@ -33,95 +34,57 @@ func (r *Repository) Origins(ctx context.Context, rev string, paths ...string) (
 	op := "looking for the commit that brought " + strings.Join(paths[:min(len(paths), 3)], ", ")
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	for _, depth := range []int{10, 100, 1000, 0} {
-		history, err := r.clone(ctx, depth, 0)
-		if err != nil {
-			return nil, r.failed(op, err)
-		}
-		found, err := history.origins(rev, paths)
-		if errors.Is(err, errTooShallow) && len(history.shallow) > 0 {
-			continue
-		}
-		if err != nil {
-			return nil, r.failed(op, err)
-		}
-		return found, nil
-	}
-	return nil, r.failed(op, &Error{Kind: ErrRevisionNotFound, Detail: rev})
-}
-
-// errTooShallow says that the answer lies behind what was fetched.
-var errTooShallow = errors.New("more history is needed")
-
-func (c *clone) origins(rev string, paths []string) (map[string]Commit, error) {
-	start, err := object.GetCommit(c.objects, plumbing.NewHash(rev))
+	at, err := hashOf(rev)
 	if err != nil {
-		if len(c.shallow) > 0 {
-			return nil, errTooShallow
-		}
-		return nil, &Error{Kind: ErrRevisionNotFound, Detail: rev}
+		return nil, r.failed(op, err)
 	}
-	found := map[string]Commit{}
-	for _, path := range paths {
-		content, err := blobAt(start, path)
-		if err != nil {
-			return nil, err
-		}
-		if content.IsZero() {
-			return nil, &Error{Kind: ErrFileNotFound, Detail: fmt.Sprintf("%q at %s", path, rev)}
-		}
-		if found[path], err = c.origin(start, path, content); err != nil {
-			return nil, err
-		}
+	var found map[string]Commit
+	err = r.lookBack(ctx, at, paths, func(history *objects) (err error) {
+		found, err = origins(history, at, paths)
+		return err
+	})
+	if err != nil {
+		return nil, r.failed(op, err)
 	}
 	return found, nil
 }
 
-// origin follows the content back, from parent to parent, until a commit whose parents do not have it.
-func (c *clone) origin(at *object.Commit, path string, content plumbing.Hash) (Commit, error) {
-	for {
-		if slices.Contains(c.shallow, at.Hash) {
-			return Commit{}, errTooShallow
-		}
-		var older *object.Commit
-		for _, hash := range at.ParentHashes {
-			parent, err := object.GetCommit(c.objects, hash)
-			if err != nil {
-				return Commit{}, fmt.Errorf("reading the commit %s: %w", hash, err)
-			}
-			had, err := blobAt(parent, path)
-			if err != nil {
-				return Commit{}, err
-			}
-			if had == content {
-				older = parent
-				break
-			}
-		}
-		if older == nil {
-			return describe(at), nil
-		}
-		at = older
-	}
-}
-
-// blobAt returns the hash of the file at path in a commit, zero when there is none. It reads trees only.
-func blobAt(c *object.Commit, path string) (plumbing.Hash, error) {
-	tree, err := c.Tree()
+// Contains reports whether a commit is rev or an ancestor of it. Both are full hashes. It fetches commits only, and no
+// more of them than it takes.
+func (r *Repository) Contains(ctx context.Context, rev, commit string) (bool, error) {
+	const op = "looking for a commit in the history"
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	from, err := hashOf(rev)
 	if err != nil {
-		return plumbing.ZeroHash, fmt.Errorf("reading the tree of %s: %w", c.Hash, err)
+		return false, r.failed(op, err)
 	}
-	entry, err := tree.FindEntry(path)
-	switch {
-	case errors.Is(err, object.ErrEntryNotFound) || errors.Is(err, object.ErrDirectoryNotFound):
-		return plumbing.ZeroHash, nil
-	case err != nil:
-		return plumbing.ZeroHash, fmt.Errorf("looking for %q in %s: %w", path, c.Hash, err)
+	wanted, err := hashOf(commit)
+	if err != nil {
+		return false, r.failed(op, err)
 	}
-	return entry.Hash, nil
+	if from == wanted {
+		return true, nil
+	}
+	var found bool
+	err = r.lookBackOverCommits(ctx, from, func(history *objects) (err error) {
+		found, err = reaches(history, from, wanted)
+		return err
+	})
+	if err != nil {
+		return false, r.failed(op, err)
+	}
+	return found, nil
 }
 
-func describe(c *object.Commit) Commit {
+func hashOf(rev string) (plumbing.Hash, error) {
+	if !plumbing.IsHash(rev) || len(rev) != 40 {
+		return plumbing.ZeroHash, &Error{Kind: ErrRevisionNotFound, Detail: fmt.Sprintf("%q is not the full hash of a commit", rev)}
+	}
+	return plumbing.NewHash(rev), nil
+}
+
+func describe(c *object.Commit, raw []byte) Commit {
 	subject, _, _ := strings.Cut(c.Message, "\n")
 	return Commit{
 		Hash:      c.Hash.String(),
@@ -129,5 +92,6 @@ func describe(c *object.Commit) Commit {
 		Committer: Person{oneLine(c.Committer.Name, 200), oneLine(c.Committer.Email, 200)},
 		Time:      c.Committer.When,
 		Subject:   oneLine(subject, 200),
+		Raw:       bytes.Clone(raw),
 	}
 }

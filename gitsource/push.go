@@ -12,24 +12,39 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// errMoved says that the branch is not where a push expected it.
-var errMoved = errors.New("the branch has moved")
+var (
+	// errMoved says that the branch is not where a push expected it.
+	errMoved = errors.New("the branch has moved")
+	// errStale says that a push failed that leaned on a connection, or on what the server had said, from before. Both
+	// are forgotten; another try may do better.
+	errStale = errors.New("the server has changed")
+)
 
 // push sends the objects and moves the branch from base to tip; a zero base creates it. The server compares base with
 // what it has when it moves the branch, so that two writers can never both succeed. The error is errMoved when the
 // branch was elsewhere already; after any other error, only the remote can say whether the push landed.
-func (r *Repository) push(ctx context.Context, base, tip plumbing.Hash, from *memory.Storage, objects []plumbing.Hash) error {
-	talk, refs, err := r.advertise(ctx, receivePack)
+func (r *Repository) push(ctx context.Context, base, tip plumbing.Hash, from *objects, objects []plumbing.Hash) error {
+	talk, err := r.wire.open(ctx, receivePack)
 	if err != nil {
+		return ended(ctx, err)
+	}
+	err = r.pushOn(ctx, talk, base, tip, from, objects)
+	talk.close()
+	var known *Error
+	if err == nil || errors.Is(err, errMoved) || errors.As(err, &known) && known.Kind == ErrRejected {
 		return err
 	}
-	defer talk.close()
-	if refs.References[r.ref.String()] != base {
-		return errMoved
+	r.wire.forget()
+	if talk.warm() && known == nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errStale, err)
 	}
+	return err
+}
+
+func (r *Repository) pushOn(ctx context.Context, talk conversation, base, tip plumbing.Hash, from *objects, objects []plumbing.Hash) error {
+	refs := talk.greeting().refs
 	if !refs.Capabilities.Supports(capability.ReportStatus) {
 		return &Error{Kind: ErrUnreachable, Detail: "the server cannot report whether a push succeeded"}
 	}

@@ -1,6 +1,7 @@
 package gitsource_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -125,8 +126,19 @@ func TestLargeRepositories(t *testing.T) {
 		require.Len(t, repo.Show("video"), len(video))
 		repo.Check()
 	})
-	t.Run("a server that sends them anyway is stopped before they fill the memory", func(t *testing.T) {
+	t.Run("a server that would send them anyway is stopped where they begin", func(t *testing.T) {
 		repo.Configure("uploadpack.allowFilter", "false")
+		snapshot, err := open(t, o).Snapshot(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, snapshot.Files[2].Problem, "more than 1000 bytes")
+		require.Equal(t, "a", string(snapshot.Files[1].Content))
+	})
+	t.Run("what is too much altogether is stopped before it fills the memory", func(t *testing.T) {
+		many := map[string]string{}
+		for i := range 150 {
+			many[fmt.Sprintf("rotations/%d", i)] = string(video[i*900 : (i+1)*900])
+		}
+		repo.Commit(many, "many files")
 		_, err := open(t, o).Snapshot(t.Context())
 		require.Contains(t, requireError(t, err, gitsource.ErrTooLarge).Detail, "more than 100000 bytes")
 	})
@@ -159,11 +171,13 @@ func TestOrigin(t *testing.T) {
 		for i := range 25 {
 			repo.Commit(map[string]string{"b.yaml": strings.Repeat("b", i)}, "unrelated")
 		}
+		_, err := r.Snapshot(t.Context(), "a.yaml")
+		require.NoError(t, err)
 		before := server.Requests()
 		got, err := r.Origin(t.Context(), repo.Head(), "a.yaml")
 		require.NoError(t, err)
 		require.Equal(t, brought, got.Hash)
-		require.Equal(t, 4, server.Requests()-before, "two fetches of two requests each")
+		require.Equal(t, 3, server.Requests()-before, "2, 10 and 100 commits back")
 	})
 
 	t.Run("a file that was deleted and came back was brought by who brought it back", func(t *testing.T) {
@@ -210,12 +224,14 @@ func TestOrigin(t *testing.T) {
 		repo, r := newRepo("many")
 		a := repo.Commit(map[string]string{"d/a.yaml": "a"}, "bring a")
 		b := repo.Commit(map[string]string{"d/b.yaml": "b"}, "bring b")
+		_, err := r.Snapshot(t.Context())
+		require.NoError(t, err)
 		before := server.Requests()
 		got, err := r.Origins(t.Context(), b, "d/a.yaml", "d/b.yaml")
 		require.NoError(t, err)
 		require.Equal(t, a, got["d/a.yaml"].Hash)
 		require.Equal(t, b, got["d/b.yaml"].Hash)
-		require.Equal(t, 2, server.Requests()-before)
+		require.Equal(t, 1, server.Requests()-before)
 	})
 
 	t.Run("a server without partial clones serves as well", func(t *testing.T) {

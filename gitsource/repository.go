@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -31,6 +32,11 @@ type Options struct {
 	URL    string
 	Branch string // short name, such as "main"
 	Auth   Auth   // the zero value: none
+
+	// AuthDir is a folder as LoadAuth reads it, in place of Auth. Every conversation with the server looks whether it has
+	// changed, at the cost of a stat for each file; one that has begun goes on with what it began with. A version that
+	// cannot be used is logged once, and the one before it stays in use.
+	AuthDir string
 
 	// AllowPlainHTTP lets credentials travel unencrypted to a host that is not this machine.
 	AllowPlainHTTP bool
@@ -57,8 +63,12 @@ type Repository struct {
 	remote  remote
 	wire    wire
 	ref     plumbing.ReferenceName
-	secrets []string      // never to be seen in an error's text
-	writing chan struct{} // holds one token: the right to write
+	secrets func() []string // never to be seen in an error's text
+	writing chan struct{}   // holds one token: the right to write
+
+	mirror     atomic.Pointer[mirror] // nil before the first reading
+	fetching   chan struct{}          // holds one token: the right to replace the mirror
+	fewFilters atomic.Bool            // the server has refused a filter
 }
 
 // Open checks the options and prepares the transport. It does not touch the network.
@@ -71,14 +81,7 @@ func Open(opts Options) (*Repository, error) {
 	if err := ref.Validate(); err != nil {
 		return nil, fmt.Errorf("git branch %q is not a branch's name: give its short name, such as main", opts.Branch)
 	}
-	if err := opts.Auth.check(remote, opts.AllowPlainHTTP); err != nil {
-		return nil, err
-	}
 	if err := opts.Author.check(); err != nil {
-		return nil, err
-	}
-	w, err := newWire(remote, opts.Auth)
-	if err != nil {
 		return nil, err
 	}
 	if opts.Timeout <= 0 {
@@ -96,10 +99,14 @@ func Open(opts Options) (*Repository, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	d, err := newDoor(remote, opts)
+	if err != nil {
+		return nil, err
+	}
 	return &Repository{
-		opts: opts, remote: remote, wire: w, ref: ref,
-		secrets: opts.Auth.secrets(),
-		writing: make(chan struct{}, 1),
+		opts: opts, remote: remote, wire: d, ref: ref,
+		secrets: d.secrets,
+		writing: make(chan struct{}, 1), fetching: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -116,6 +123,9 @@ func (r *Repository) Head(ctx context.Context) (string, error) {
 	}
 	return head.String(), nil
 }
+
+// Close ends the connections that are kept between operations. The repository can be used again.
+func (r *Repository) Close() { r.wire.forget() }
 
 // check refuses what would break the format of a commit. Nobody at all is fine for a repository that is only read.
 func (p Person) check() error {

@@ -3,9 +3,7 @@ package gitsource
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -28,7 +26,7 @@ type Snapshot struct {
 type File struct {
 	Path    string // from the root of the repository, with slashes; quoted if it cannot be printed
 	Blob    string // hash of the content: the same content has the same hash, wherever it lies
-	Content []byte // nil when there is a Problem
+	Content []byte // nil when there is a Problem; the same bytes in every snapshot that has them: not to be changed
 	Problem string // why the content was not read and what to do; "" when it was
 }
 
@@ -51,102 +49,60 @@ func (r *Repository) Snapshot(ctx context.Context, dirs ...string) (*Snapshot, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	copied, err := r.clone(ctx, 1, r.opts.MaxFileSize+1)
+	tip, err := r.latest(ctx, dirs)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
-	snapshot, err := r.read(copied, copied.head, dirs)
+	snapshot, err := r.read(tip, tip.head, dirs)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
 	return snapshot, nil
 }
 
-// read copies the files under dirs out of a commit.
-func (r *Repository) read(from *clone, commit plumbing.Hash, dirs []string) (*Snapshot, error) {
-	c, err := object.GetCommit(from.objects, commit)
+// read collects the files under dirs at a commit.
+func (r *Repository) read(from *mirror, commit plumbing.Hash, dirs []string) (*Snapshot, error) {
+	c, err := from.objects.commit(commit)
 	if err != nil {
-		return nil, fmt.Errorf("reading the commit %s: %w", commit, err)
+		return nil, err
 	}
 	snapshot := &Snapshot{Revision: commit.String()}
-	if err := r.walk(from, c.TreeHash, "", dirs, snapshot); err != nil {
+	err = from.objects.walk(c.TreeHash, "", dirs, func(name string, entry object.TreeEntry) bool {
+		if entry.Mode == filemode.Dir {
+			return true
+		}
+		snapshot.Files = append(snapshot.Files, r.readFile(from, entry, name))
+		return false
+	})
+	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(snapshot.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return snapshot, nil
 }
 
-// walk goes down a tree, but only where it leads to one of dirs.
-func (r *Repository) walk(from *clone, tree plumbing.Hash, at string, dirs []string, into *Snapshot) error {
-	t, err := object.GetTree(from.objects, tree)
-	if err != nil {
-		return fmt.Errorf("reading the folder %q: %w", at, err)
-	}
-	for _, entry := range t.Entries {
-		name := path.Join(at, entry.Name)
-		inside := within(name, dirs)
-		isLink := entry.Mode == filemode.Symlink || entry.Mode == filemode.Submodule
-		switch {
-		case entry.Mode == filemode.Dir && (inside || leadsTo(name, dirs)):
-			if err := r.walk(from, entry.Hash, name, dirs, into); err != nil {
-				return err
-			}
-		case entry.Mode != filemode.Dir && (inside || isLink && leadsTo(name, dirs)):
-			file, err := r.readFile(from, entry, name)
-			if err != nil {
-				return err
-			}
-			into.Files = append(into.Files, file)
-		}
-	}
-	return nil
-}
-
 // lfsPointer begins a file whose content Git LFS keeps elsewhere.
 var lfsPointer = []byte("version https://git-lfs.github.com/spec/")
 
-func (r *Repository) readFile(from *clone, entry object.TreeEntry, name string) (File, error) {
+func (r *Repository) readFile(from *mirror, entry object.TreeEntry, name string) File {
 	file := File{Path: name, Blob: entry.Hash.String()}
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	blob, ok := from.objects.get(entry.Hash)
+	switch {
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		file.Path = strconv.Quote(name)
 		file.Problem = "its name has characters that cannot be shown: rename it"
-		return file, nil
-	}
-	switch entry.Mode {
-	case filemode.Symlink:
+	case entry.Mode == filemode.Symlink:
 		file.Problem = "it is a symbolic link, which could lead anywhere: commit the file itself"
-		return file, nil
-	case filemode.Submodule:
+	case entry.Mode == filemode.Submodule:
 		file.Problem = "it is a submodule, whose files are not in this repository: commit the files themselves"
-		return file, nil
-	}
-	blob, err := object.GetBlob(from.objects, entry.Hash)
-	if from.filtered && errors.Is(err, plumbing.ErrObjectNotFound) || err == nil && blob.Size > r.opts.MaxFileSize {
+	case !ok || int64(len(blob.bytes)) > r.opts.MaxFileSize:
 		file.Problem = fmt.Sprintf("it has more than %d bytes: split it", r.opts.MaxFileSize)
-		return file, nil
-	}
-	if err != nil {
-		return File{}, fmt.Errorf("reading the file %q: %w", name, err)
-	}
-	content, err := contentOf(blob)
-	if err != nil {
-		return File{}, fmt.Errorf("reading the file %q: %w", name, err)
-	}
-	if bytes.HasPrefix(content, lfsPointer) {
+	case bytes.HasPrefix(blob.bytes, lfsPointer):
 		file.Problem = "it is kept in Git LFS, which is not read: commit the file itself (git lfs untrack)"
-		return file, nil
+	default:
+		file.Content = blob.bytes
 	}
-	file.Content = content
-	return file, nil
-}
-
-func contentOf(blob *object.Blob) ([]byte, error) {
-	reader, err := blob.Reader()
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	return io.ReadAll(reader)
+	return file
 }
 
 // cleanDirs returns the folders in their one spelling. The root is no dirs at all.

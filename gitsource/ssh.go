@@ -3,102 +3,152 @@ package gitsource
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/gitrota/gitrota/gitsource/protocol"
 )
 
 // sshWire runs a Git service on the remote over SSH, with the key and the host keys that it was given and nothing
 // else: no agent, no ~/.ssh, no ssh_config, no proxy from the environment.
+//
+// A connection outlives the conversation that it was made for: the next one is a new session on it, and no handshake.
+// It serves one conversation at a time, so that a context that ends, which closes it, ends no other.
 type sshWire struct {
+	auth    Auth
+	dialer  dialer
 	address string // host:port
 	user    string
 	path    string
 	signer  ssh.Signer
 	known   *knownhosts.HostKeyDB
+
+	mu      sync.Mutex
+	idle    []*sshIdle
+	retired bool // keeps no connection any more
 }
 
-func newSSHWire(to remote, auth Auth) (*sshWire, error) {
-	signer, err := parseIdentity(auth)
-	if err != nil {
-		return nil, err
-	}
-	known, err := knownhosts.NewDB(auth.KnownHostsFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading known_hosts of the Git credentials: %w", err)
-	}
-	return &sshWire{
-		address: net.JoinHostPort(to.host, to.portOr("22")),
-		user:    to.user, path: to.path, signer: signer, known: known,
-	}, nil
+// sshIdle is a connection that waits for its next conversation.
+type sshIdle struct {
+	client *ssh.Client
+	since  time.Time
+	expire *time.Timer
 }
 
-// parseIdentity reads the private key. Its errors never quote the key.
-func parseIdentity(auth Auth) (ssh.Signer, error) {
-	pem := []byte(auth.Identity.Reveal())
-	signer, err := ssh.ParsePrivateKey(pem)
-	var locked *ssh.PassphraseMissingError
-	switch {
-	case err == nil:
-		return signer, nil
-	case !errors.As(err, &locked):
-		return nil, errors.New("the key identity of the Git credentials is not an SSH private key in PEM")
-	case auth.Password.IsZero():
-		return nil, errors.New("the SSH identity of the Git credentials has a passphrase: put it under the key password")
-	}
-	if signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(auth.Password.Reveal())); err != nil {
-		return nil, errors.New("the key password of the Git credentials is not the passphrase of the SSH identity")
-	}
-	return signer, nil
-}
+// How connections are kept: at most so many and for so long, and after what time one is asked whether it lives, and
+// how long it has to say so.
+const (
+	sshMaxIdle     = 2
+	sshIdleTimeout = 10 * time.Minute
+	sshDoubtAfter  = 10 * time.Second
+	sshProofWithin = 3 * time.Second
+)
 
-// open dials the server and starts the service. Closing the connection is what makes the context count: neither the
-// handshake nor a session knows of contexts.
+// open starts the service, on a connection that is there if there is one. Closing the connection is what makes the
+// context count: a session knows of none.
 func (w *sshWire) open(ctx context.Context, service string) (conversation, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", w.address)
+	for client := w.take(ctx); client != nil; client = w.take(ctx) {
+		if c, err := w.start(ctx, client, service, true); err == nil {
+			return c, nil
+		}
+		// Whatever is wrong with it, the new connection will say better.
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	client, err := w.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &sshConversation{conn: conn, said: &syncHead{head: headOf{max: maxWords}}}
-	c.stop = context.AfterFunc(ctx, func() { conn.Close() })
+	return w.start(ctx, client, service, false)
+}
 
-	if err := w.start(c, service); err != nil {
+// take returns a connection that is alive, nil if there is none.
+func (w *sshWire) take(ctx context.Context) *ssh.Client {
+	for {
+		w.mu.Lock()
+		if len(w.idle) == 0 {
+			w.mu.Unlock()
+			return nil
+		}
+		last := len(w.idle) - 1
+		kept := w.idle[last]
+		w.idle = w.idle[:last]
+		w.mu.Unlock()
+		kept.expire.Stop()
+		if time.Since(kept.since) < sshDoubtAfter || alive(ctx, kept.client) {
+			return kept.client
+		}
+		kept.client.Close()
+	}
+}
+
+// alive asks the server for any answer at all.
+func alive(ctx context.Context, client *ssh.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, sshProofWithin)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	defer stop()
+	_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+	return err == nil
+}
+
+// keep takes a connection back.
+func (w *sshWire) keep(client *ssh.Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.retired || len(w.idle) >= sshMaxIdle {
+		client.Close()
+		return
+	}
+	kept := &sshIdle{client: client, since: time.Now()}
+	kept.expire = time.AfterFunc(sshIdleTimeout, func() { w.drop(kept) })
+	w.idle = append(w.idle, kept)
+}
+
+func (w *sshWire) drop(kept *sshIdle) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.idle, kept); i >= 0 {
+		w.idle = slices.Delete(w.idle, i, i+1)
+		kept.client.Close()
+	}
+}
+
+func (w *sshWire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, kept := range w.idle {
+		kept.expire.Stop()
+		kept.client.Close()
+	}
+	w.idle = nil
+}
+
+// start runs the service in a session of its own and reads what the server begins with. Afterwards the connection is
+// the conversation's; after an error it is closed.
+func (w *sshWire) start(ctx context.Context, client *ssh.Client, service string, kept bool) (conversation, error) {
+	c := &sshConversation{wire: w, client: client, kept: kept, said: &syncHead{head: headOf{max: maxWords}}}
+	c.stop = context.AfterFunc(ctx, func() { client.Close() })
+	err := c.start(service, quote(w.path))
+	if err == nil {
+		c.hello, err = readGreeting(c.stdout, service, c.words)
+	}
+	if err != nil {
+		c.broken = true
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (w *sshWire) start(c *sshConversation, service string) error {
-	var stranger *Error
-	known := w.known.HostKeyCallback()
-	handshake, channels, requests, err := ssh.NewClientConn(c.conn, w.address, &ssh.ClientConfig{
-		User:              w.user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(w.signer)},
-		HostKeyAlgorithms: w.known.HostKeyAlgorithms(w.address),
-		HostKeyCallback: func(host string, at net.Addr, key ssh.PublicKey) error {
-			err := known(host, at, key)
-			if err != nil {
-				stranger = w.unknownHost(key, err)
-			}
-			return err
-		},
-	})
-	if stranger != nil {
-		return stranger
-	}
-	if err != nil {
-		return w.refused(err)
-	}
-	c.client = ssh.NewClient(handshake, channels, requests)
+func (c *sshConversation) start(service, path string) error {
 	session, err := c.client.NewSession()
 	if err != nil {
 		return err
@@ -107,53 +157,20 @@ func (w *sshWire) start(c *sshConversation, service string) error {
 	if c.stdin, err = session.StdinPipe(); err != nil {
 		return err
 	}
-	if c.stdout, err = session.StdoutPipe(); err != nil {
+	stdout, err := session.StdoutPipe()
+	if err != nil {
 		return err
 	}
+	c.stdout = &watched{from: stdout, broken: &c.broken}
 	c.session = session
-	return session.Start(service + " " + quote(w.path))
-}
-
-// refused explains why a handshake failed.
-func (w *sshWire) refused(err error) error {
-	var none *ssh.AlgorithmNegotiationError
-	switch {
-	case errors.As(err, &none) && none.What == "host key":
-		return &Error{Kind: ErrHostKey, Detail: fmt.Sprintf("%s offers keys of the types %s only, and known_hosts has %s; %s",
-			w.address, strings.Join(none.RequestedAlgorithms, ", "), w.pinned(), w.howToTrust())}
-	case strings.Contains(err.Error(), "unable to authenticate"):
-		return &Error{Kind: ErrAuth, Detail: fmt.Sprintf("%s does not accept the SSH key %s for the user %s: add it there, "+
-			"with the right to write", w.address, ssh.FingerprintSHA256(w.signer.PublicKey()), w.user)}
+	if service == uploadPack {
+		// No answer is waited for: the greeting will tell.
+		variable := struct{ Name, Value string }{"GIT_PROTOCOL", protocol.Version}
+		if _, err := session.SendRequest("env", false, ssh.Marshal(variable)); err != nil {
+			return err
+		}
 	}
-	return err
-}
-
-// unknownHost describes a host key that is not the one on file.
-func (w *sshWire) unknownHost(key ssh.PublicKey, err error) *Error {
-	offered := fmt.Sprintf("%s offers the %s key %s", w.address, key.Type(), ssh.FingerprintSHA256(key))
-	var revoked *xknownhosts.RevokedError
-	if errors.As(err, &revoked) {
-		return &Error{Kind: ErrHostKey, Detail: offered + ", which known_hosts revokes"}
-	}
-	return &Error{Kind: ErrHostKey, Detail: fmt.Sprintf("%s, and known_hosts has %s; %s", offered, w.pinned(), w.howToTrust())}
-}
-
-// pinned lists what known_hosts has for the server.
-func (w *sshWire) pinned() string {
-	var keys []string
-	for _, key := range w.known.HostKeys(w.address) {
-		keys = append(keys, key.Type()+" "+ssh.FingerprintSHA256(key))
-	}
-	slices.Sort(keys)
-	if len(keys) == 0 {
-		return "none for this host"
-	}
-	return strings.Join(keys, ", ")
-}
-
-func (w *sshWire) howToTrust() string {
-	host, port, _ := net.SplitHostPort(w.address)
-	return fmt.Sprintf("if the server's owner confirms that key, put the line of ssh-keyscan -p %s %s into known_hosts", port, host)
+	return session.Start(service + " " + path)
 }
 
 // quote makes one word of a path for the shell at the other end.
@@ -163,23 +180,31 @@ func quote(path string) string {
 
 // sshConversation is one command on one connection.
 type sshConversation struct {
-	conn    net.Conn
+	wire    *sshWire
 	client  *ssh.Client
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  io.Reader
 	said    *syncHead
+	hello   *greeting
 	stop    func() bool
+	kept    bool
 	asked   bool
+	broken  bool // the connection cannot be used again
 }
 
-func (c *sshConversation) advertisement() io.Reader { return c.stdout }
+func (c *sshConversation) greeting() *greeting { return c.hello }
+
+func (c *sshConversation) warm() bool { return c.kept }
 
 func (c *sshConversation) ask(_ context.Context, request []byte) (io.Reader, error) {
 	c.asked = true
 	// A server that refuses may stop reading in the middle and say why: that is worth more than the broken pipe.
 	if _, err := c.stdin.Write(request); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if c.hello.v2 != nil {
+		return c.stdout, nil // there may be more to ask
 	}
 	if err := c.stdin.Close(); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -196,14 +221,31 @@ func (c *sshConversation) words() string {
 }
 
 func (c *sshConversation) close() {
-	if c.stdin != nil && !c.asked {
-		_, _ = io.WriteString(c.stdin, "0000") // a polite goodbye: nothing is wanted
+	if c.stdin != nil && (!c.asked || c.hello.v2 != nil) {
+		_, _ = io.WriteString(c.stdin, "0000") // a polite goodbye: nothing more is wanted
 	}
-	if c.client != nil {
-		c.client.Close()
+	if c.session != nil {
+		c.session.Close()
 	}
-	c.conn.Close()
-	c.stop()
+	if c.stop() && !c.broken {
+		c.wire.keep(c.client)
+		return
+	}
+	c.client.Close()
+}
+
+// watched notes when reading fails.
+type watched struct {
+	from   io.Reader
+	broken *bool
+}
+
+func (r *watched) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if err != nil && err != io.EOF {
+		*r.broken = true
+	}
+	return n, err
 }
 
 // refusal sorts what a server says instead of speaking Git.

@@ -38,6 +38,7 @@ func open(t *testing.T, o gitsource.Options) *gitsource.Repository {
 	t.Helper()
 	r, err := gitsource.Open(o)
 	require.NoError(t, err)
+	t.Cleanup(r.Close)
 	return r
 }
 

@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -10,13 +11,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // treeEdit writes new trees from old ones. What no edit touches keeps its hash, and is neither read nor sent.
 type treeEdit struct {
-	objects *memory.Storage
-	added   []plumbing.Hash // objects that were not there before
+	objects *objects
+	added   []plumbing.Hash // the objects that it made, each once; some may have been there before
+	noted   map[plumbing.Hash]bool
 }
 
 // apply returns the tree that results from writing files, whose paths are relative to it; nil content deletes. A zero
@@ -24,11 +25,10 @@ type treeEdit struct {
 func (e *treeEdit) apply(tree plumbing.Hash, at string, files map[string][]byte) (plumbing.Hash, error) {
 	var entries []object.TreeEntry
 	if !tree.IsZero() {
-		old, err := object.GetTree(e.objects, tree)
-		if err != nil {
+		var err error
+		if entries, err = e.objects.tree(tree); err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("reading the folder %q: %w", at, err)
 		}
-		entries = slices.Clone(old.Entries)
 	}
 	own, below := split(files)
 	for name, content := range own {
@@ -80,19 +80,8 @@ func (e *treeEdit) setFile(entries *[]object.TreeEntry, name string, content []b
 		}
 		return nil
 	}
-	blob := e.objects.NewEncodedObject()
-	blob.SetType(plumbing.BlobObject)
-	w, err := blob.Writer()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(content); err != nil {
-		return err
-	}
-	hash, err := e.add(blob)
-	if err != nil {
-		return err
-	}
+	hash := e.objects.add(plumbing.BlobObject, bytes.Clone(content))
+	e.note(hash)
 	if i >= 0 {
 		(*entries)[i].Hash = hash
 		return nil
@@ -133,7 +122,7 @@ func find(entries []object.TreeEntry, name string) int {
 func (e *treeEdit) store(o interface {
 	Encode(plumbing.EncodedObject) error
 }) (plumbing.Hash, error) {
-	encoded := e.objects.NewEncodedObject()
+	encoded := &plumbing.MemoryObject{}
 	if err := o.Encode(encoded); err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -141,10 +130,14 @@ func (e *treeEdit) store(o interface {
 }
 
 func (e *treeEdit) add(o plumbing.EncodedObject) (plumbing.Hash, error) {
-	if e.objects.HasEncodedObject(o.Hash()) == nil {
-		return o.Hash(), nil
-	}
 	hash, err := e.objects.SetEncodedObject(o)
-	e.added = append(e.added, hash)
+	e.note(hash)
 	return hash, err
+}
+
+func (e *treeEdit) note(hash plumbing.Hash) {
+	if !e.noted[hash] {
+		e.noted[hash] = true
+		e.added = append(e.added, hash)
+	}
 }

@@ -1,16 +1,18 @@
 package gitsource
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+
+	"github.com/gitrota/gitrota/gitsource/protocol"
 )
 
 // The two services of a Git server.
@@ -19,72 +21,121 @@ const (
 	receivePack = "git-receive-pack"
 )
 
-// wire reaches the services of one remote. Everything it does ends with the context.
+// wire reaches the services of one remote. Everything it does ends with the context. It is safe for concurrent use.
 type wire interface {
+	// open begins a conversation with a service, on a connection that is there already, if there is one.
 	open(ctx context.Context, service string) (conversation, error)
+	// forget drops what is kept between conversations: connections, and what the server has said of itself.
+	forget()
 }
 
-// conversation is one exchange with a service: what the server advertises, then at most one request and its answer.
+// conversation is one exchange with a service: what the server can do, then a request and its answer. With version 2
+// of the protocol there may be more of them, each after the answer before it was read to its end.
 type conversation interface {
-	advertisement() io.Reader
+	greeting() *greeting
 	ask(ctx context.Context, request []byte) (io.Reader, error)
-	// words is what the server said beside the protocol, "" when it said nothing.
+	// warm reports whether it leans on something that was kept from before, and may have become wrong.
+	warm() bool
+	// words is what the server said beside the protocol, "" when it said nothing. It waits until the server has ended
+	// the conversation.
 	words() string
 	close()
 }
 
-func newWire(to remote, auth Auth) (wire, error) {
-	if to.scheme == "ssh" {
-		return newSSHWire(to, auth)
-	}
-	return newHTTPWire(to, auth)
+// greeting is what a server can do.
+type greeting struct {
+	v2 protocol.Capabilities // nil where it speaks an older version of the protocol, as every one does for a push
+	// refs has the capabilities and the references of a server that speaks an older version. The references are gone
+	// when the greeting is remembered from an earlier conversation.
+	refs *packp.AdvRefs
 }
 
-// advertise opens a service and reads the references that the server has. The caller closes the conversation.
-func (r *Repository) advertise(ctx context.Context, service string) (conversation, *packp.AdvRefs, error) {
-	talk, err := r.wire.open(ctx, service)
-	if err != nil {
-		return nil, nil, ended(ctx, err)
+// remembered returns the greeting as a later conversation may use it, nil if it cannot: where the references are what
+// it is read for, they have to be new.
+func (g *greeting) remembered(service string) *greeting {
+	switch {
+	case g.v2 != nil:
+		return g
+	case service == receivePack:
+		return &greeting{refs: &packp.AdvRefs{Capabilities: g.refs.Capabilities}}
+	}
+	return nil
+}
+
+func errSHA256() error {
+	return &Error{Kind: ErrUnreachable, Detail: "the repository uses SHA-256 object names, which gitrota " +
+		"does not read yet: use a repository made with --object-format=sha1"}
+}
+
+// readGreeting reads what a server begins with. words is called when that is not Git's protocol.
+func readGreeting(from io.Reader, service string, words func() string) (*greeting, error) {
+	// The beginning is kept to look for what go-git's parser does not understand.
+	start := &headOf{max: 4096}
+	reader := bufio.NewReader(io.TeeReader(from, start))
+	v2, err := protocol.ReadCapabilities(reader)
+	if err == nil && !v2.SHA1() {
+		return nil, errSHA256()
+	}
+	if err == nil {
+		return &greeting{v2: v2}, nil
 	}
 	refs := packp.NewAdvRefs()
-	start := &headOf{max: 4096}
-	err = refs.Decode(io.TeeReader(talk.advertisement(), start))
+	if errors.Is(err, protocol.ErrOlder) {
+		err = refs.Decode(reader)
+	}
 	if err == nil || errors.Is(err, packp.ErrEmptyAdvRefs) {
-		return talk, refs, nil
+		return &greeting{refs: refs}, nil
 	}
-	words := talk.words()
-	talk.close()
-	switch {
-	case ctx.Err() != nil:
-		return nil, nil, ctx.Err()
-	case bytes.Contains(start.text, []byte("object-format=sha256")):
-		return nil, nil, &Error{Kind: ErrUnreachable, Detail: "the repository uses SHA-256 object names, which gitrota " +
-			"does not read yet: use a repository made with --object-format=sha1"}
-	case words != "":
-		return nil, nil, refusal(words)
+	if bytes.Contains(start.text, []byte("object-format=sha256")) {
+		return nil, errSHA256()
 	}
-	return nil, nil, fmt.Errorf("the answer to %s is not Git's: %w", service, err)
+	return nil, explained(fmt.Errorf("the answer to %s is not Git's: %w", service, err), words)
 }
 
-// tip returns the hash of the branch at the remote. It is the one place that knows how a poll is made.
-func (r *Repository) tip(ctx context.Context) (plumbing.Hash, error) {
-	talk, refs, err := r.advertise(ctx, uploadPack)
-	if err != nil {
-		return plumbing.ZeroHash, err
+// explained prefers a server's words to what the protocol makes of them.
+func explained(err error, words func() string) error {
+	var said *protocol.ServerError
+	if errors.As(err, &said) {
+		return refusal(said.Words)
 	}
-	defer talk.close()
-	return r.tipIn(refs)
+	if text := words(); text != "" {
+		return refusal(text)
+	}
+	return err
 }
 
-func (r *Repository) tipIn(refs *packp.AdvRefs) (plumbing.Hash, error) {
-	if head, ok := refs.References[r.ref.String()]; ok {
-		return head, nil
+// converse opens a service and holds a conversation. When that fails for no good reason, and leaned on something that
+// was kept from before, it is held once more on a new connection: a server may have been renamed, upgraded or
+// restarted meanwhile. again tells hold which of the two it is.
+func (r *Repository) converse(ctx context.Context, service string, hold func(talk conversation, again bool) error) error {
+	for again := false; ; again = true {
+		talk, err := r.wire.open(ctx, service)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		err = hold(talk, again)
+		talk.close()
+		if err == nil {
+			return nil
+		}
+		var known *Error
+		if ctx.Err() != nil || again || errors.As(err, &known) {
+			r.forgetAfter(known)
+			return ended(ctx, err)
+		}
+		r.wire.forget()
+		if !talk.warm() {
+			return err
+		}
+		r.opts.Log.Debug("asking the server anew", "repository", r.String(), "error", r.scrub(err.Error()))
 	}
-	detail := "the repository is empty: push a first commit"
-	if len(refs.References) > 0 {
-		detail = fmt.Sprintf("the repository has no branch %q: push it, or name another one", r.opts.Branch)
+}
+
+// forgetAfter forgets what is known of the server, unless the error is about the branch and not about the server.
+func (r *Repository) forgetAfter(known *Error) {
+	if known == nil || known.Kind != ErrBranchNotFound && known.Kind != ErrRevisionNotFound {
+		r.wire.forget()
 	}
-	return plumbing.ZeroHash, &Error{Kind: ErrBranchNotFound, Detail: detail}
 }
 
 // headOf keeps the first bytes that are written to it.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // Change is what one commit does.
@@ -65,9 +64,12 @@ func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snaps
 	}
 	wait := firstWait
 	for try := 1; ; try++ {
-		snapshot, err := r.tryWrite(ctx, dirs, build)
+		snapshot, err := r.tryWrite(ctx, dirs, try > 1, build)
+		if err == nil {
+			return snapshot, nil
+		}
 		if !errors.Is(err, errMoved) {
-			return snapshot, err
+			return nil, err
 		}
 		if try == maxTries {
 			return nil, r.failed(op, &Error{Kind: ErrConflict, Detail: fmt.Sprintf("%d tries", maxTries)})
@@ -82,15 +84,18 @@ func (r *Repository) Write(ctx context.Context, dirs []string, build func(*Snaps
 	}
 }
 
-// tryWrite makes one commit on the tip as it is now. The error is errMoved when the tip did not hold still.
-func (r *Repository) tryWrite(ctx context.Context, dirs []string, build func(*Snapshot) (*Change, error)) (*Snapshot, error) {
-	base, err := r.base(ctx)
+// tryWrite makes one commit on the tip as it is now, or, unless fresh, as it was last seen. The error is errMoved when
+// the tip is elsewhere.
+func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, build func(*Snapshot) (*Change, error)) (*Snapshot, error) {
+	seen, err := r.base(ctx, dirs, fresh)
 	if err != nil {
 		return nil, r.failed("reading the tip", err)
 	}
+	base := *seen
+	base.objects = newObjects(seen.objects)
 	before := &Snapshot{}
 	if !base.head.IsZero() {
-		if before, err = r.read(base, base.head, dirs); err != nil {
+		if before, err = r.read(&base, base.head, dirs); err != nil {
 			return nil, r.failed("reading the tip", err)
 		}
 	}
@@ -98,36 +103,69 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, build func(*Sn
 	if err != nil {
 		return nil, err
 	}
-	if change == nil {
-		return before, nil
-	}
-	tip, objects, err := r.commit(base, dirs, change)
-	if err != nil {
-		return nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	tip, objects := base.head, []plumbing.Hash(nil)
+	if change != nil {
+		if tip, objects, err = r.commit(&base, dirs, change); err != nil {
+			return nil, fmt.Errorf("making a commit for %s: %w", r, err)
+		}
 	}
 	if tip == base.head {
-		return before, nil
+		// Nothing was pushed that would have told whether this is the tip.
+		return before, r.stillAt(ctx, &base, fresh)
 	}
-	if err := r.land(ctx, base, tip, objects); err != nil {
+	if err := r.land(ctx, &base, tip, objects); err != nil {
 		return nil, err
 	}
-	return r.read(base, tip, dirs)
+	return r.landed(seen, &base, tip, dirs)
 }
 
-// base clones the tip, or starts from nothing where the branch may be created.
-func (r *Repository) base(ctx context.Context) (*clone, error) {
+// base returns the mirror that a commit is built on: the one that is there, or unless it does, a fresh one. Where the
+// branch may be created, that may be nothing.
+func (r *Repository) base(ctx context.Context, dirs []string, fresh bool) (*mirror, error) {
+	if seen := r.mirror.Load(); !fresh && seen != nil && seen.covers(dirs) {
+		return seen, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	base, err := r.clone(ctx, 1, r.opts.MaxFileSize+1)
+	base, err := r.latest(ctx, dirs)
 	if r.opts.CreateBranch && errors.Is(err, ErrBranchNotFound) {
-		return &clone{objects: memory.NewStorage()}, nil
+		return &mirror{dirs: dirs}, nil
 	}
 	return base, err
 }
 
+// stillAt makes sure that the branch is where a base was taken from.
+func (r *Repository) stillAt(ctx context.Context, base *mirror, fresh bool) error {
+	if fresh {
+		return nil
+	}
+	head, err := r.Head(ctx)
+	switch {
+	case errors.Is(err, ErrBranchNotFound):
+		return errMoved
+	case err == nil && head != base.head.String():
+		return errMoved
+	}
+	return err
+}
+
+// landed takes a commit that was pushed over into the mirror and returns the files under dirs as they are now.
+func (r *Repository) landed(seen, base *mirror, tip plumbing.Hash, dirs []string) (*Snapshot, error) {
+	base.head, base.before = tip, seen.head
+	now, err := r.compact(base)
+	if err != nil {
+		return nil, r.failed("reading what was written", err)
+	}
+	// Somebody may have fetched that commit, or a later one, meanwhile.
+	if !r.mirror.CompareAndSwap(seen, now) && seen.head.IsZero() {
+		r.mirror.CompareAndSwap(nil, now)
+	}
+	return r.read(now, tip, dirs)
+}
+
 // land pushes the commit and, whatever the push reports, believes only the remote: a push whose answer was lost may
 // have landed, and a refusal may really be a lost race.
-func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, objects []plumbing.Hash) error {
+func (r *Repository) land(ctx context.Context, base *mirror, tip plumbing.Hash, objects []plumbing.Hash) error {
 	pushed := r.pushWithin(ctx, base, tip, objects)
 	if pushed == nil || errors.Is(pushed, errMoved) {
 		return pushed
@@ -137,7 +175,7 @@ func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, o
 	case err == nil && head == tip.String():
 		r.opts.Log.Info("a push landed although its answer was lost", "repository", r.String(), "commit", head)
 		return nil
-	case err == nil && head != base.head.String():
+	case err == nil && (head != base.head.String() || errors.Is(pushed, errStale)):
 		return errMoved
 	case errors.Is(err, ErrBranchNotFound) && !base.head.IsZero():
 		return err
@@ -145,7 +183,7 @@ func (r *Repository) land(ctx context.Context, base *clone, tip plumbing.Hash, o
 	return r.failed("pushing", pushed)
 }
 
-func (r *Repository) pushWithin(ctx context.Context, base *clone, tip plumbing.Hash, objects []plumbing.Hash) error {
+func (r *Repository) pushWithin(ctx context.Context, base *mirror, tip plumbing.Hash, objects []plumbing.Hash) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	return r.push(ctx, base.head, tip, base.objects, objects)
@@ -153,7 +191,7 @@ func (r *Repository) pushWithin(ctx context.Context, base *clone, tip plumbing.H
 
 // commit builds the change's objects on top of base and returns the new commit and everything that the remote lacks.
 // It returns base's own head when the change changes nothing.
-func (r *Repository) commit(base *clone, dirs []string, change *Change) (plumbing.Hash, []plumbing.Hash, error) {
+func (r *Repository) commit(base *mirror, dirs []string, change *Change) (plumbing.Hash, []plumbing.Hash, error) {
 	if err := checkPaths(change.Files, dirs); err != nil {
 		return plumbing.ZeroHash, nil, err
 	}
@@ -170,7 +208,7 @@ func (r *Repository) commit(base *clone, dirs []string, change *Change) (plumbin
 		}
 		parents, oldTree = []plumbing.Hash{base.head}, parent.TreeHash
 	}
-	edit := &treeEdit{objects: base.objects}
+	edit := &treeEdit{objects: base.objects, noted: map[plumbing.Hash]bool{}}
 	tree, err := edit.apply(oldTree, "", change.Files)
 	if err != nil {
 		return plumbing.ZeroHash, nil, err

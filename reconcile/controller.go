@@ -27,9 +27,9 @@ type Repository interface {
 type Options struct {
 	Repository Repository
 	Engine     *Engine
-	Keys       sopsfile.Keys // for the credentials that users supply
-	Path       string        // the folder with the manifests
-	StatusPath string        // the folder that gitrota writes, and nobody else
+	Keys       func() sopsfile.Keys // for the credentials that users supply; asked for each
+	Path       string               // the folder with the manifests
+	StatusPath string               // the folder that gitrota writes, and nobody else
 	Log        *slog.Logger
 }
 

@@ -18,7 +18,7 @@ func (c *Controller) suppliedBy(r Request) func(context.Context) Supplied {
 			return c.suppliedInCluster(ctx, r)
 		}
 		from := fmt.Sprintf("%s:%d", inGit.Path, inGit.Line)
-		credential, problem := manifest.ReadCredential(inGit, c.Keys)
+		credential, problem := manifest.ReadCredential(inGit, c.Keys())
 		if problem != nil {
 			return Supplied{From: from, Err: &fault.Error{
 				Class: fault.Refuse, Reason: problem.Reason, Message: problem.Where() + ": " + problem.Message, Hint: problem.Hint,

@@ -26,8 +26,11 @@ func newAgent() *cobra.Command {
 
 In a cluster, the agent works as its ServiceAccount; elsewhere, as the kubeconfig
 says. The folders of --git-auth and --sops-keys are mounted Secrets with the keys
-that Flux uses: username and password, or bearerToken, or identity, password and
-known_hosts for SSH, and ca.crt; one or more *.agekey for SOPS.
+that Flux uses: username and password, or bearerToken, or those of a GitHub App,
+or identity, password and known_hosts for SSH; ca.crt, tls.crt and tls.key; one or
+more *.agekey for SOPS. The key proxy holds the URL of a proxy, such as
+http://user:password@host:port or socks5://host:port; without it, HTTPS_PROXY and
+NO_PROXY count, for HTTPS only. A Secret that changes is read again.
 
 SIGTERM ends the agent, also in the middle of a rotation; the next start goes on.`,
 		Example: `  # Watch the folder rotations of a repository
@@ -70,6 +73,7 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	flags.DurationVar(&options.Interval, "interval", agent.DefaultInterval, "time between two polls, such as 30s or 5m")
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount in a cluster)")
 	flags.StringVar(&options.GitAuth, "git-auth", "", "folder with the credentials for the repository")
+	flags.BoolVar(&options.AllowPlainHTTP, "allow-plain-http", false, "send the Git credentials to an http:// URL, where everybody on the way can read them")
 	flags.StringVar(&options.SOPSKeys, "sops-keys", "", "folder with the age keys for SOPS-encrypted Secrets (*.agekey)")
 	flags.StringVar(&options.AllowHosts, "allow-hosts", "", "servers outside of the cluster that a SQLServer document may name, such as sql1.example.com:1433,*.db.example.com (default: none)")
 	flags.DurationVar(&options.PatrolInterval, "patrol-interval", agent.DefaultPatrolInterval, "time between two looks at whether somebody has overwritten an auth Secret")

@@ -33,6 +33,9 @@ func (s *Server) NewRepo(name string) *Repo {
 	return r
 }
 
+// Server is where the repository is served.
+func (r *Repo) Server() *Server { return r.server }
+
 // URL is where the repository is served over HTTP.
 func (r *Repo) URL() string { return r.server.URL + "/" + r.Name + ".git" }
 

@@ -32,26 +32,32 @@ type TB interface {
 
 // Options says how the server wants to be talked to. The zero value is plain HTTP that lets everybody in.
 type Options struct {
-	Username, Password string // HTTP basic authentication, if there is a Username
-	BearerToken        string // HTTP bearer authentication, if not ""
-	TLS                bool   // HTTPS, with a certificate of the server's own CA
-	SSH                bool   // SSH as well
+	Username, Password string     // HTTP basic authentication, if there is a Username
+	BearerToken        string     // HTTP bearer authentication, if not ""
+	GitHubApp          *GitHubApp // HTTP basic authentication with this App's tokens, if not nil
+	ClientCert         bool       // with TLS: only for clients that show the certificate of AuthDir
+	TLS                bool       // HTTPS, with a certificate of the server's own CA
+	SSH                bool       // SSH as well
 }
 
 // Server serves the repositories in one folder. It is safe for concurrent use.
 type Server struct {
 	URL string // http://127.0.0.1:port or https://127.0.0.1:port
 
-	dir  string
-	opts Options
-	http *httptest.Server
-	ssh  *sshServer
-	fail func(format string, args ...any)
-	done chan struct{}
+	dir    string
+	opts   Options
+	http   *httptest.Server
+	ssh    *sshServer
+	client clientCert // with Options.ClientCert
+	fail   func(format string, args ...any)
+	done   chan struct{}
+
+	traffic counters
 
 	mu       sync.Mutex
 	fault    Fault
 	requests int
+	older    bool
 }
 
 // NewServer starts a server that ends with the test.
@@ -83,6 +89,12 @@ func start(dir string, opts Options, fail func(string, ...any)) (*Server, error)
 		Stderr: discard{},
 	}
 	s.http = httptest.NewUnstartedServer(s.guard(backend))
+	s.http.Listener = counted{s.http.Listener, &s.traffic}
+	if opts.ClientCert {
+		if s.client, s.http.TLS, err = newClientCert(); err != nil {
+			return nil, err
+		}
+	}
 	if opts.TLS {
 		s.http.StartTLS()
 	} else {
@@ -115,13 +127,21 @@ func (s *Server) Requests() int {
 	return s.requests
 }
 
+// SpeakOlder makes the server speak the older versions of Git's protocol only, as one does that does not know of
+// version 2, or does not hear of it.
+func (s *Server) SpeakOlder() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.older = true
+}
+
 // CA returns the PEM certificate that a client must trust to talk to a server with TLS.
 func (s *Server) CA() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
 }
 
 // AuthDir writes what a client needs into a new folder, laid out like a mounted Secret: username, password,
-// bearerToken and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder, "" when nothing is
+// bearerToken, the keys of a GitHub App, tls.crt, tls.key and ca.crt for HTTP, or identity and known_hosts for SSH. It returns the folder, "" when nothing is
 // needed.
 func (s *Server) AuthDir(overSSH bool) string {
 	values := map[string]string{}
@@ -133,8 +153,15 @@ func (s *Server) AuthDir(overSSH bool) string {
 	case s.opts.Username != "":
 		values["username"], values["password"] = s.opts.Username, s.opts.Password
 	}
+	if app := s.opts.GitHubApp; app != nil && !overSSH {
+		values["githubAppID"], values["githubAppInstallationID"] = app.ID, app.Installation
+		values["githubAppPrivateKey"], values["githubAppBaseURL"] = app.PrivateKey(), app.URL
+	}
 	if s.opts.TLS && !overSSH {
 		values["ca.crt"] = string(s.CA())
+	}
+	if s.opts.ClientCert && !overSSH {
+		values["tls.crt"], values["tls.key"] = s.client.cert, s.client.key
 	}
 	if len(values) == 0 {
 		return ""
@@ -152,8 +179,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests++
-		fault := s.fault
+		fault, older := s.fault, s.older
 		s.mu.Unlock()
+		if older {
+			r.Header.Del("Git-Protocol")
+		}
 		if !s.letIn(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "bad credentials", http.StatusUnauthorized)
@@ -169,6 +199,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 func (s *Server) letIn(r *http.Request) bool {
 	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	if s.opts.GitHubApp != nil {
+		user, password, _ := r.BasicAuth()
+		return user == "x-access-token" && s.opts.GitHubApp.valid(password)
+	}
 	if s.opts.BearerToken != "" {
 		return same(r.Header.Get("Authorization"), "Bearer "+s.opts.BearerToken)
 	}

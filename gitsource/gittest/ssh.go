@@ -2,8 +2,12 @@ package gittest
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -25,7 +29,7 @@ type sshServer struct {
 	allowed  ssh.PublicKey
 
 	mu     sync.Mutex
-	host   ssh.Signer
+	hosts  []ssh.Signer
 	silent bool
 	conns  map[net.Conn]struct{}
 	wg     sync.WaitGroup
@@ -44,7 +48,7 @@ func startSSH(s *Server) (*sshServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := newHostKey()
+	host, err := newHostKey(ssh.KeyAlgoED25519)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +57,7 @@ func startSSH(s *Server) (*sshServer, error) {
 		return nil, err
 	}
 	x := &sshServer{
-		server: s, listener: listener, host: host,
+		server: s, listener: counted{listener, &s.traffic}, hosts: []ssh.Signer{host},
 		identity: pem.EncodeToMemory(block), allowed: client.PublicKey(),
 		conns: map[net.Conn]struct{}{},
 	}
@@ -61,28 +65,70 @@ func startSSH(s *Server) (*sshServer, error) {
 	return x, nil
 }
 
-func newHostKey() (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+func newHostKey(kind string) (ssh.Signer, error) {
+	var private crypto.Signer
+	var err error
+	switch kind {
+	case ssh.KeyAlgoRSA:
+		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	case ssh.KeyAlgoECDSA256:
+		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		_, private, err = ed25519.GenerateKey(rand.Reader)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return ssh.NewSignerFromKey(private)
 }
 
-// KnownHosts returns the line of a known_hosts file for the server's present host key.
+// KnownHosts returns the lines of a known_hosts file for the server's present host keys.
 func (s *Server) KnownHosts() string {
-	s.ssh.mu.Lock()
-	defer s.ssh.mu.Unlock()
-	return knownhosts.Line([]string{s.ssh.address()}, s.ssh.host.PublicKey()) + "\n"
+	var lines strings.Builder
+	for _, key := range s.HostKeys() {
+		lines.WriteString(knownhosts.Line([]string{s.SSHAddress()}, key) + "\n")
+	}
+	return lines.String()
 }
 
-// NewHostKey makes the SSH server another one, as far as its clients can tell.
-func (s *Server) NewHostKey() {
-	host, err := newHostKey()
-	s.must(err)
+// SSHAddress is where the SSH server listens, host:port.
+func (s *Server) SSHAddress() string { return s.ssh.address() }
+
+// HostKeys returns the server's present host keys.
+func (s *Server) HostKeys() []ssh.PublicKey {
 	s.ssh.mu.Lock()
 	defer s.ssh.mu.Unlock()
-	s.ssh.host = host
+	var keys []ssh.PublicKey
+	for _, host := range s.ssh.hosts {
+		keys = append(keys, host.PublicKey())
+	}
+	return keys
+}
+
+// NewHostKey makes the SSH server another one, as far as its clients can tell. It has one key of each of the types, or
+// an Ed25519 key.
+func (s *Server) NewHostKey(types ...string) {
+	if len(types) == 0 {
+		types = []string{ssh.KeyAlgoED25519}
+	}
+	var hosts []ssh.Signer
+	for _, kind := range types {
+		host, err := newHostKey(kind)
+		s.must(err)
+		hosts = append(hosts, host)
+	}
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	s.ssh.hosts = hosts
+}
+
+// CutSSH closes every connection over SSH, as a restart or a firewall does.
+func (s *Server) CutSSH() {
+	s.ssh.mu.Lock()
+	defer s.ssh.mu.Unlock()
+	for conn := range s.ssh.conns {
+		conn.Close()
+	}
 }
 
 // SilenceSSH makes the SSH server accept connections and say nothing.
@@ -112,10 +158,10 @@ func (x *sshServer) accept() {
 		}
 		x.mu.Lock()
 		x.conns[conn] = struct{}{}
-		host, silent := x.host, x.silent
+		hosts, silent := x.hosts, x.silent
 		x.mu.Unlock()
 		x.wg.Go(func() {
-			x.serve(conn, host, silent)
+			x.serve(conn, hosts, silent)
 			conn.Close()
 			x.mu.Lock()
 			delete(x.conns, conn)
@@ -124,7 +170,7 @@ func (x *sshServer) accept() {
 	}
 }
 
-func (x *sshServer) serve(conn net.Conn, host ssh.Signer, silent bool) {
+func (x *sshServer) serve(conn net.Conn, hosts []ssh.Signer, silent bool) {
 	if silent {
 		_, _ = io.Copy(io.Discard, conn)
 		return
@@ -135,7 +181,9 @@ func (x *sshServer) serve(conn net.Conn, host ssh.Signer, silent bool) {
 		}
 		return nil, nil
 	}}
-	config.AddHostKey(host)
+	for _, host := range hosts {
+		config.AddHostKey(host)
+	}
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return
@@ -153,7 +201,19 @@ func (x *sshServer) serve(conn net.Conn, host ssh.Signer, silent bool) {
 // session runs the one command that a client asks for, if it is one of git's two services.
 func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
+	env := gitEnv()
 	for req := range requests {
+		var variable struct{ Name, Value string }
+		if req.Type == "env" && ssh.Unmarshal(req.Payload, &variable) == nil && variable.Name == "GIT_PROTOCOL" {
+			x.server.mu.Lock()
+			heard := !x.server.older
+			x.server.mu.Unlock()
+			if heard {
+				env = append(env, variable.Name+"="+variable.Value)
+			}
+			_ = req.Reply(heard, nil)
+			continue
+		}
 		var ask struct{ Command string }
 		if req.Type != "exec" || ssh.Unmarshal(req.Payload, &ask) != nil {
 			_ = req.Reply(false, nil)
@@ -161,13 +221,13 @@ func (x *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 		}
 		_ = req.Reply(true, nil)
 		go ssh.DiscardRequests(requests)
-		status := struct{ Code uint32 }{x.run(channel, ask.Command)}
+		status := struct{ Code uint32 }{x.run(channel, ask.Command, env)}
 		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(status))
 		return
 	}
 }
 
-func (x *sshServer) run(channel ssh.Channel, command string) uint32 {
+func (x *sshServer) run(channel ssh.Channel, command string, env []string) uint32 {
 	service, path, _ := strings.Cut(command, " ")
 	if service != "git-upload-pack" && service != "git-receive-pack" {
 		_, _ = io.WriteString(channel.Stderr(), "this server does nothing but git\n")
@@ -175,7 +235,7 @@ func (x *sshServer) run(channel ssh.Channel, command string) uint32 {
 	}
 	repo := filepath.Join(x.server.dir, filepath.Clean("/"+strings.Trim(path, "'")))
 	cmd := exec.Command("git", strings.TrimPrefix(service, "git-"), repo)
-	cmd.Env = gitEnv()
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil || cmd.Start() != nil {

@@ -1,0 +1,207 @@
+package gitsource
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// errOversize says that a pack was left at a blob that is too large to be read.
+var errOversize = errors.New("the pack has a blob that is too large")
+
+// inflation is how much larger than a pack its objects may be before it is taken for a trap.
+const inflation = 8
+
+// packReader puts the objects of a pack into memory as they arrive.
+//
+// go-git's own parser, which reads a pack from a stream, keeps every object until the whole pack is read, and cannot
+// leave out those that are not wanted or wait for the base of a delta that is not there. Only its scanner, and its
+// deltas, are used here.
+type packReader struct {
+	scan *packfile.Scanner
+	into *objects
+
+	maxBlob  int64 // in bytes; 0: no blobs are kept
+	abort    bool  // at a blob of more, rather than keeping it
+	maxBytes int64 // of everything that is kept
+
+	at      map[int64]plumbing.Hash // what was found at an offset; zero for a blob that was not kept
+	pending []delta
+}
+
+// delta is an object that was not put together yet, for want of its base.
+type delta struct {
+	offset     int64
+	base       plumbing.Hash // zero: it is at baseOffset
+	baseOffset int64
+	bytes      []byte
+}
+
+// read reads the pack to its end. Deltas whose base is nowhere are dropped: a server may lean on objects that were not
+// worth keeping here. Every object is known by the hash of what arrived, so that nothing false can get in.
+func (p *packReader) read(from io.Reader) error {
+	p.scan, p.at = packfile.NewScanner(from), map[int64]plumbing.Hash{}
+	_, count, err := p.scan.Header()
+	if err != nil {
+		return err
+	}
+	for range count {
+		header, err := p.scan.NextObjectHeader()
+		if err != nil {
+			return err
+		}
+		if err := p.object(header); errors.Is(err, errOversize) {
+			return cmp.Or(p.settle(), err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if _, err := p.scan.Checksum(); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil {
+		return err
+	}
+	return p.settle()
+}
+
+func (p *packReader) object(header *packfile.ObjectHeader) error {
+	kind := header.Type
+	base := delta{offset: header.Offset, base: header.Reference, baseOffset: header.OffsetReference}
+	if kind.IsDelta() {
+		kind = p.kindOf(base)
+	}
+	if kind == plumbing.BlobObject && p.maxBlob == 0 {
+		p.at[header.Offset] = plumbing.ZeroHash
+		return nil // the scanner passes over what is not read
+	}
+	// A delta of unknown kind may be one of a blob.
+	if header.Length > p.maxBlob && p.abort && (kind == plumbing.BlobObject || kind == plumbing.InvalidObject) {
+		return errOversize
+	}
+	read, err := p.inflate(header.Length)
+	if err != nil {
+		return err
+	}
+	if !header.Type.IsDelta() {
+		p.at[header.Offset] = p.into.add(kind, read)
+		return nil
+	}
+	base.bytes = read
+	done, err := p.resolve(base)
+	if err == nil && !done {
+		p.pending = append(p.pending, base)
+	}
+	return err
+}
+
+// inflate reads the content that follows a header. The size that the header claims is checked, not trusted.
+func (p *packReader) inflate(size int64) ([]byte, error) {
+	if p.maxBytes -= size; size < 0 || p.maxBytes < 0 {
+		return nil, &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
+	}
+	const trusted = 64 << 10
+	buffer := bytes.NewBuffer(make([]byte, 0, min(size, trusted)))
+	n, _, err := p.scan.NextObject(buffer)
+	if err != nil {
+		return nil, err
+	}
+	if n != size {
+		return nil, fmt.Errorf("an object of the pack has %d bytes and not %d", n, size)
+	}
+	if size > trusted {
+		return bytes.Clone(buffer.Bytes()), nil
+	}
+	return buffer.Bytes(), nil
+}
+
+func (p *packReader) baseOf(d delta) (content, bool) {
+	if d.base.IsZero() {
+		hash, ok := p.at[d.baseOffset]
+		if !ok {
+			return content{}, false
+		}
+		return p.into.get(hash)
+	}
+	return p.into.get(d.base)
+}
+
+func (p *packReader) kindOf(d delta) plumbing.ObjectType {
+	if hash, ok := p.at[d.baseOffset]; ok && d.base.IsZero() && hash.IsZero() {
+		return plumbing.BlobObject
+	}
+	if base, ok := p.baseOf(d); ok {
+		return base.kind
+	}
+	return plumbing.InvalidObject
+}
+
+// resolve puts an object together, if its base is there.
+func (p *packReader) resolve(d delta) (done bool, err error) {
+	base, ok := p.baseOf(d)
+	if !ok {
+		return false, nil
+	}
+	size, err := targetSize(d.bytes)
+	switch {
+	case err != nil:
+		return false, err
+	case base.kind == plumbing.BlobObject && p.abort && size > p.maxBlob:
+		return false, errOversize
+	}
+	if p.maxBytes -= size; p.maxBytes < 0 {
+		return false, &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
+	}
+	target, err := packfile.PatchDelta(base.bytes, d.bytes)
+	if err != nil {
+		return false, err
+	}
+	p.at[d.offset] = p.into.add(base.kind, bytes.Clone(target))
+	return true, nil
+}
+
+// targetSize reads the second of the two numbers that a delta begins with: the size of what it makes.
+func targetSize(delta []byte) (int64, error) {
+	reader := bytes.NewReader(delta)
+	var size uint64
+	for range 2 {
+		size = 0
+		for shift := 0; ; shift += 7 {
+			b, err := reader.ReadByte()
+			if err != nil || shift > 56 {
+				return 0, packfile.ErrInvalidDelta
+			}
+			size |= uint64(b&0x7f) << shift
+			if b&0x80 == 0 {
+				break
+			}
+		}
+	}
+	return int64(size), nil
+}
+
+// settle puts together what had to wait for its base, as long as that leads anywhere.
+func (p *packReader) settle() error {
+	for again := true; again; {
+		again = false
+		waiting := p.pending
+		p.pending = nil
+		for _, d := range waiting {
+			done, err := p.resolve(d)
+			switch {
+			case err != nil:
+				return err
+			case done:
+				again = true
+			default:
+				p.pending = append(p.pending, d)
+			}
+		}
+	}
+	return nil
+}

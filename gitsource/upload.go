@@ -1,0 +1,239 @@
+package gitsource
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	"github.com/gitrota/gitrota/gitsource/protocol"
+)
+
+// What a server may be asked to leave out of a pack.
+const (
+	noBlobs = "blob:none"
+	noTrees = "tree:0" // nor blobs
+)
+
+// upload is a conversation with the service that sends objects.
+type upload struct {
+	r    *Repository
+	talk conversation
+}
+
+// upload holds a conversation with the service that sends objects.
+func (r *Repository) upload(ctx context.Context, hold func(u *upload, again bool) error) error {
+	return r.converse(ctx, uploadPack, func(talk conversation, again bool) error {
+		u := &upload{r, talk}
+		err := hold(u, again)
+		if u.talk != talk {
+			u.talk.close()
+		}
+		return err
+	})
+}
+
+// tip returns the hash of the branch at the remote. It is the one place that knows how a poll is made.
+func (r *Repository) tip(ctx context.Context) (tip plumbing.Hash, err error) {
+	err = r.upload(ctx, func(u *upload, _ bool) (err error) {
+		tip, err = u.tip(ctx)
+		return err
+	})
+	return tip, err
+}
+
+func (u *upload) v2() protocol.Capabilities { return u.talk.greeting().v2 }
+
+func (u *upload) tip(ctx context.Context) (plumbing.Hash, error) {
+	var tip plumbing.Hash
+	var any bool
+	if u.v2() == nil {
+		refs := u.talk.greeting().refs.References
+		tip, any = refs[u.r.ref.String()], len(refs) > 0
+	} else if err := u.refs(ctx, u.r.ref.String(), func(name string, hash plumbing.Hash) bool {
+		if name == u.r.ref.String() {
+			tip = hash
+		}
+		return true
+	}); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if !tip.IsZero() {
+		return tip, nil
+	}
+	if u.v2() != nil {
+		// Whether there is anything else makes the difference between an empty repository and a wrong name.
+		if err := u.refs(ctx, "", func(string, plumbing.Hash) bool { any = true; return false }); err != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	detail := "the repository is empty: push a first commit"
+	if any {
+		detail = fmt.Sprintf("the repository has no branch %q: push it, or name another one", u.r.opts.Branch)
+	}
+	return plumbing.ZeroHash, &Error{Kind: ErrBranchNotFound, Detail: detail}
+}
+
+func (u *upload) refs(ctx context.Context, prefix string, each func(string, plumbing.Hash) bool) error {
+	answer, err := u.talk.ask(ctx, u.v2().ListRefs(prefix))
+	if err != nil {
+		return err
+	}
+	return u.explain(protocol.ReadRefs(answer, each))
+}
+
+// explain prefers the server's words where the protocol broke off.
+func (u *upload) explain(err error) error {
+	var said *protocol.ServerError
+	if errors.As(err, &said) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return explained(err, u.talk.words)
+	}
+	return err
+}
+
+// filters reports whether the server can leave objects out of a pack.
+func (u *upload) filters() bool {
+	if u.v2() == nil {
+		return u.talk.greeting().refs.Capabilities.Supports(capability.Filter)
+	}
+	return u.v2().Has("fetch", "filter")
+}
+
+// filter returns the filter if the server has filters at all, and the one that every such server has in place of one
+// that it has refused.
+func (u *upload) filter(wanted string) string {
+	switch {
+	case !u.filters():
+		return ""
+	case u.r.fewFilters.Load():
+		return noBlobs
+	}
+	return wanted
+}
+
+// upToSize leaves out blobs that are too large to be read.
+func (u *upload) upToSize() string { return fmt.Sprintf("blob:limit=%d", u.r.opts.MaxFileSize+1) }
+
+// fetch asks for objects in version 2 of the protocol, and puts them into memory. The error is errOversize when a blob
+// was too large; what came before it is there, and the conversation is at its end.
+func (u *upload) fetch(ctx context.Context, what protocol.Fetch, into *packReader) error {
+	wanted := what.Filter
+	what.Filter = u.filter(wanted)
+	err := u.fetchOnce(ctx, what, into)
+	var said *protocol.ServerError
+	if what.Filter == noBlobs || what.Filter == "" || !errors.As(err, &said) || !strings.Contains(said.Words, "filter") {
+		return u.explain(err)
+	}
+	u.r.opts.Log.Debug("the server allows few filters", "repository", u.r.String(), "filter", what.Filter)
+	u.r.fewFilters.Store(true)
+	if err := u.again(ctx); err != nil {
+		return err
+	}
+	what.Filter = u.filter(wanted)
+	return u.explain(u.fetchOnce(ctx, what, into))
+}
+
+func (u *upload) fetchOnce(ctx context.Context, what protocol.Fetch, into *packReader) error {
+	answer, err := u.talk.ask(ctx, u.v2().Fetch(what))
+	if err != nil {
+		return err
+	}
+	pack, err := protocol.ReadFetch(answer)
+	if err != nil {
+		return err
+	}
+	return u.unpack(pack, into)
+}
+
+// unpack puts the objects of a pack into memory.
+func (u *upload) unpack(pack io.Reader, into *packReader) error {
+	measured := &limited{from: pack, left: u.r.opts.MaxPackSize}
+	err := into.read(measured)
+	switch {
+	case measured.left < 0:
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("its tip is more than %d bytes: keep the rotations in a smaller one",
+			u.r.opts.MaxPackSize)}
+	case err != nil && !errors.Is(err, errOversize):
+		return fmt.Errorf("reading the pack of a fetch: %w", err)
+	}
+	return err
+}
+
+// again begins a new conversation, where the last answer was not read to its end.
+func (u *upload) again(ctx context.Context) error {
+	talk, err := u.r.wire.open(ctx, uploadPack)
+	if err != nil {
+		return err
+	}
+	u.talk.close()
+	u.talk = talk
+	if u.v2() == nil {
+		return errors.New("the server speaks another version of the protocol than a moment ago")
+	}
+	return nil
+}
+
+// fetchOlder asks in the older versions of the protocol for the branch with depth commits of history, 0 for all of it.
+// It ends the conversation.
+func (u *upload) fetchOlder(ctx context.Context, tip plumbing.Hash, depth int, filter string, into *packReader) error {
+	refs := u.talk.greeting().refs
+	ask := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
+	ask.Capabilities.Delete(capability.ThinPack) // a thin pack would lean on objects that are not here
+	ask.Wants = []plumbing.Hash{tip}
+	want(ask, refs, capability.NoProgress)
+	if depth > 0 && want(ask, refs, capability.Shallow) {
+		ask.Depth = packp.DepthCommits(depth)
+	}
+	if want(ask, refs, capability.Filter) {
+		ask.Filter = packp.Filter(filter)
+	}
+	var request bytes.Buffer
+	if err := encodeUpload(&request, ask); err != nil {
+		return err
+	}
+	answer, err := u.talk.ask(ctx, request.Bytes())
+	if err != nil {
+		return err
+	}
+	got := packp.NewUploadPackResponse(ask)
+	if err := got.Decode(io.NopCloser(answer)); err != nil {
+		return fmt.Errorf("reading the answer to a fetch: %w", err)
+	}
+	return u.unpack(demux(ask.Capabilities, got, nil), into)
+}
+
+// want adds a capability to the request if the server has it, and reports whether it has.
+func want(ask *packp.UploadPackRequest, refs *packp.AdvRefs, c capability.Capability) bool {
+	return refs.Capabilities.Supports(c) && ask.Capabilities.Set(c) == nil
+}
+
+func encodeUpload(to *bytes.Buffer, ask *packp.UploadPackRequest) error {
+	if err := ask.Validate(); err != nil {
+		return err
+	}
+	if err := ask.UploadRequest.Encode(to); err != nil {
+		return err
+	}
+	to.WriteString("0009done\n")
+	return nil
+}
+
+// limited fails once more than left bytes were read, where io.LimitReader would pretend that the stream had ended.
+type limited struct {
+	from io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.from.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return n, err
+}
