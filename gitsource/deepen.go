@@ -50,7 +50,10 @@ func (r *Repository) deepen(ctx context.Context, m *mirror, known *objects, dept
 	if !m.before.IsZero() {
 		heads = append(heads, m.before)
 	}
-	what := protocol.Fetch{Wants: heads[:1], Haves: heads, Shallows: known.shallow(heads...), Depth: depth, Filter: noBlobs}
+	what := protocol.Fetch{
+		Wants: heads[:1], Haves: heads, Shallows: known.shallow(heads...), Depth: depth, Filter: noBlobs,
+		Thin: true, // without that, a server leaves out the commits that are here, but no trees
+	}
 	history := newObjects(known)
 	err := r.history(ctx, what, history)
 	if err == nil {
@@ -58,7 +61,7 @@ func (r *Repository) deepen(ctx context.Context, m *mirror, known *objects, dept
 	}
 	if errors.Is(err, errNoTree) {
 		// Then the server is told of nothing that is here, and leaves out nothing.
-		what.Haves, what.Shallows = nil, nil
+		what.Haves, what.Shallows, what.Thin = nil, nil, false
 		if err = r.history(ctx, what, history); err == nil {
 			err = look(history)
 		}
