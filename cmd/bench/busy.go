@@ -16,9 +16,9 @@ import (
 	"github.com/gitrota/gitrota/gitsource/gittest"
 )
 
-// pause is how long each of the others waits between two pushes, at most. They are people and scripts who are busy,
-// not an attack: with none, whoever is slower than they would never get a word in.
-const pause = 2 * time.Second
+// pause is how long each of the others waits between two pushes, at most. Eight of them push some three times a second
+// then. Without a pause they would measure who gets the processor, and not who loses a race.
+const pause = 5 * time.Second
 
 // crowd is people who push to the branch until they go home, each from a clone of their own.
 type crowd struct {

@@ -35,7 +35,10 @@ func growth(ctx context.Context, w *world) ([]section, error) {
 			return nil, err
 		}
 		run := &longRun{client: c, column: i, most: w.changes, left: w.following}
-		if i == ofGoGit {
+		switch i {
+		case ofGitrota:
+			run.left *= 2
+		case ofGoGit:
 			run.most = w.slow
 		}
 		runs = append(runs, run)

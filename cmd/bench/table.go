@@ -34,13 +34,21 @@ type row struct {
 	values [3]float64 // NaN for what was not measured
 	target string     // what gitrota has to reach; "" for no target
 	missed bool       // the target
+	fact   bool       // that is no cost, and has no ratio
 }
 
 // notMeasured stands in a row for a client that does not take part in it.
 var notMeasured = math.NaN()
 
-// unit prints a value.
+// unit prints a value that was measured.
 type unit func(float64) string
+
+func (u unit) print(v float64) string {
+	if math.IsNaN(v) {
+		return "-"
+	}
+	return u(v)
+}
 
 func asCount(v float64) string {
 	if v == math.Trunc(v) {
@@ -68,9 +76,21 @@ func asTime(v float64) string {
 	return fmt.Sprintf("%.1f s", time.Duration(v).Seconds())
 }
 
-// atMost gives a row its target: that gitrota's value is no more than a limit.
+// noCost says that less is not better.
+func (r row) noCost() row {
+	r.fact = true
+	return r
+}
+
+// atMost gives a row its target: that gitrota's value is no more than a limit. What was not measured does not reach it.
 func (r row) atMost(limit float64, target string) row {
 	r.target, r.missed = target, !(r.values[0] <= limit)
+	return r
+}
+
+// atLeast is the opposite.
+func (r row) atLeast(limit float64, target string) row {
+	r.target, r.missed = target, !(r.values[0] >= limit)
 	return r
 }
 
@@ -89,7 +109,7 @@ func (t *table) print(to io.Writer) {
 			}
 			goGit, goGitRatio := r.against(1)
 			git, gitRatio := r.against(2)
-			line := fmt.Sprintf(rowFormat, "  "+r.name, r.unit(r.values[0]), goGit, goGitRatio, git, gitRatio, r.target, verdict)
+			line := fmt.Sprintf(rowFormat, "  "+r.name, r.unit.print(r.values[0]), goGit, goGitRatio, git, gitRatio, r.target, verdict)
 			fmt.Fprintln(to, strings.TrimRight(line, " \n"))
 		}
 		for _, note := range s.notes {
@@ -106,11 +126,9 @@ func (t *table) print(to io.Writer) {
 // against returns a yardstick's value, and how many times gitrota's that is.
 func (r row) against(column int) (value, ratio string) {
 	yardstick, own := r.values[column], r.values[0]
-	if math.IsNaN(yardstick) {
-		return "-", ""
-	}
-	if own <= 0 || yardstick < 0 {
-		return r.unit(yardstick), ""
+	value = r.unit.print(yardstick)
+	if r.fact || !(own > 0 && yardstick >= 0) {
+		return value, ""
 	}
 	times, digits := yardstick/own, 1
 	switch {
@@ -119,7 +137,7 @@ func (r row) against(column int) (value, ratio string) {
 	case times < 1:
 		digits = 2
 	}
-	return r.unit(yardstick), fmt.Sprintf("%.*fx", digits, times)
+	return value, fmt.Sprintf("%.*fx", digits, times)
 }
 
 const legend = `ratio     how many times gitrota's cost the other one's is: above 1x, gitrota is cheaper

@@ -22,7 +22,7 @@ type scale struct {
 	runs      int           // of what is done a few times, for the median
 	changes   int           // of the repository that is followed for long
 	slow      int           // changes that go-git follows
-	following time.Duration // for which a client follows them at most
+	following time.Duration // for which a client follows them at most; gitrota may take twice as long
 	writes    int           // statuses
 	writers   int           // others who push to the same branch
 	writing   time.Duration // for which a client writes at most
@@ -32,8 +32,8 @@ var (
 	full = scale{
 		refs: []int{10, 5_000, 50_000}, polls: 200, pollTime: 2 * time.Second,
 		folders: 100, perFolder: 100, runs: 5,
-		changes: 1_000, slow: 100, following: 80 * time.Second,
-		writes: 50, writers: 8, writing: 40 * time.Second,
+		changes: 1_000, slow: 100, following: 45 * time.Second,
+		writes: 50, writers: 8, writing: 45 * time.Second,
 	}
 	small = scale{
 		refs: []int{10, 200}, polls: 10, pollTime: time.Second,
