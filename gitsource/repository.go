@@ -1,15 +1,22 @@
 // Package gitsource reads from and writes to one branch of a Git repository, without a worktree and without a disk.
 //
-// A [Repository] keeps nothing between calls. Head asks the remote for one hash; Snapshot clones the tip, and nothing
-// behind it, into memory, copies out the files that were asked for and drops the rest; Origin fetches as much history
-// as it takes to find the commit that brought a file; Write builds blobs, trees and a commit by hand on a fresh clone
-// of the tip and pushes them. A clone for every change costs the same bytes as a shallow fetch with go-git, and leaves
-// no shallow state behind that could go stale.
+// A [Repository] keeps a mirror of the tip in memory: the commit, and of the folders that were asked for the trees and
+// the files. Head asks the remote for one hash. Snapshot fetches what the mirror does not have yet, in the common case
+// the new commit, the trees that changed and the files that are new, and hands out the mirror's own bytes. Origin looks
+// in the mirror who brought a file, which also has the trees of the tip before, and fetches history only where that is
+// not enough. Write builds blobs, trees and a commit by hand on top of the mirror and pushes them; if the branch has
+// moved, it fetches what is new and starts over. The mirror holds no more after a thousand changes than after one, and
+// whatever does not fit together, such as history that was rewritten, is answered by fetching the tip anew.
 //
-// Git objects, packs and the pack protocol's messages are go-git's. The two transports are this package's own (see
+// The mirror depends on what a server can do: version 2 of the protocol (package protocol), partial clones, objects by
+// their name. A server with version 2 that leaves nothing out sends the files outside the folders as well, once, and is
+// stopped at one that is too large; one with an older version sends the whole tip for every change.
+//
+// Git objects, packs and the older protocols' messages are go-git's. The two transports are this package's own (see
 // http.go and ssh.go), because go-git's are process-wide: its table of protocols, its HTTP client with one CA for
 // everybody, its SSH dialling that reads ~/.ssh and does not end when the context does. Here each Repository has its
-// own connection, and the deadline of a context ends a dial, a handshake and a silent server alike.
+// own connections, which it keeps between operations, and the deadline of a context ends a dial, a handshake and a
+// silent server alike.
 //
 // The branch is never forced: a push names the commit it replaces, our commit's parent is that commit, and a remote
 // that has moved in between is fetched again.
@@ -48,7 +55,7 @@ type Options struct {
 
 	Timeout     time.Duration // of each operation at the remote; 0 means 60s
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
-	MaxPackSize int64         // in bytes; a larger clone is refused, so that it cannot fill the memory; 0 means 256 MiB
+	MaxPackSize int64         // in bytes; more at once is refused, so that it cannot fill the memory; 0 means 256 MiB
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
@@ -113,7 +120,8 @@ func Open(opts Options) (*Repository, error) {
 // String returns the repository's URL, without credentials, and its branch.
 func (r *Repository) String() string { return r.remote.String() + " (" + r.opts.Branch + ")" }
 
-// Head returns the hash of the branch's tip at the remote. It costs one round trip.
+// Head returns the hash of the branch's tip at the remote. It costs one round trip, and with version 2 of the protocol
+// less than a kilobyte, whatever else is in the repository.
 func (r *Repository) Head(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()

@@ -41,6 +41,8 @@ func (s *Snapshot) Get(path string) ([]byte, bool) {
 
 // Snapshot returns the files under dirs at the branch's tip, all files when there are no dirs. A dir that does not
 // exist has no files. A file that cannot be read is in the snapshot with its problem.
+//
+// Every folder that was ever asked for is kept up to date from then on, so it is best to ask for the same ones always.
 func (r *Repository) Snapshot(ctx context.Context, dirs ...string) (*Snapshot, error) {
 	const op = "reading the tip"
 	dirs, err := cleanDirs(dirs)

@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,6 +29,8 @@ type sshWire struct {
 	path    string
 	signer  ssh.Signer
 	known   *knownhosts.HostKeyDB
+
+	doubtAfter, proofWithin time.Duration // 0 means sshDoubtAfter and sshProofWithin
 
 	mu      sync.Mutex
 	idle    []*sshIdle
@@ -82,7 +85,7 @@ func (w *sshWire) take(ctx context.Context) *ssh.Client {
 		w.idle = w.idle[:last]
 		w.mu.Unlock()
 		kept.expire.Stop()
-		if time.Since(kept.since) < sshDoubtAfter || alive(ctx, kept.client) {
+		if time.Since(kept.since) < cmp.Or(w.doubtAfter, sshDoubtAfter) || w.alive(ctx, kept.client) {
 			return kept.client
 		}
 		kept.client.Close()
@@ -90,8 +93,8 @@ func (w *sshWire) take(ctx context.Context) *ssh.Client {
 }
 
 // alive asks the server for any answer at all.
-func alive(ctx context.Context, client *ssh.Client) bool {
-	ctx, cancel := context.WithTimeout(ctx, sshProofWithin)
+func (w *sshWire) alive(ctx context.Context, client *ssh.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(w.proofWithin, sshProofWithin))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()

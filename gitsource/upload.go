@@ -157,7 +157,7 @@ func (u *upload) unpack(pack io.Reader, into *packReader) error {
 	err := into.read(measured)
 	switch {
 	case measured.left < 0:
-		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("its tip is more than %d bytes: keep the rotations in a smaller one",
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("more than %d bytes would have to be fetched: keep the rotations in a smaller one",
 			u.r.opts.MaxPackSize)}
 	case err != nil && !errors.Is(err, errOversize):
 		return fmt.Errorf("reading the pack of a fetch: %w", err)

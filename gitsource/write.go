@@ -33,11 +33,11 @@ const (
 	maxWait   = 2 * time.Second
 )
 
-// Write commits a change on top of the branch's tip. It fetches the tip and calls build with the files under dirs;
-// build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that leaves every
-// file as it is makes no commit.
+// Write commits a change on top of the branch's tip. It calls build with the files under dirs, as they were seen last if
+// they were; build returns what to change, or nil to change nothing. Paths outside dirs are refused. A change that
+// leaves every file as it is makes no commit.
 //
-// When somebody else moves the branch first, the new tip is fetched and build is called again with it, up to 8 times,
+// When the branch is elsewhere, the new tip is fetched and build is called again with it, up to 8 times altogether,
 // and then Write gives up with ErrConflict. build must therefore depend on nothing but the snapshot that it is given;
 // where an earlier push has landed after all and only its answer was lost, it finds its own change there. The branch
 // is never forced.

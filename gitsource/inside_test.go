@@ -1,0 +1,216 @@
+package gitsource
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/memory"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/gitrota/gitrota/gitsource/gittest"
+)
+
+func TestTheMirrorDoesNotGrow(t *testing.T) {
+	server := gittest.NewServer(t, gittest.Options{})
+	repo := server.NewRepo("ops")
+	repo.Commit(map[string]string{"rotations/a": "0", "rotations/b": "b", "rotation-status/s": "s", "other/o": "o"}, "first")
+	r, err := Open(Options{URL: repo.URL(), Branch: "main", Author: Person{Name: "gitrota"}})
+	require.NoError(t, err)
+	defer r.Close()
+	for i := range 12 {
+		files := map[string]string{"rotations/a": fmt.Sprint(i), "other/o": fmt.Sprint(i)}
+		head := repo.Import(gittest.Batch{Message: "change", Files: files}, gittest.Batch{Message: "empty"})[1]
+		_, err = r.Snapshot(t.Context(), "rotations", "rotation-status")
+		require.NoError(t, err)
+		_, err = r.Origins(t.Context(), head, "rotations/a", "rotations/b")
+		require.NoError(t, err)
+		_, err = r.Write(t.Context(), []string{"rotation-status"}, func(*Snapshot) (*Change, error) {
+			return &Change{Subject: "status", Files: map[string][]byte{"rotation-status/s": fmt.Append(nil, i)}}, nil
+		})
+		require.NoError(t, err)
+		// Two commits with a tree at the top and two below it each, and three files; what both have is there once.
+		m := r.mirror.Load()
+		require.LessOrEqual(t, len(m.objects.own), 2+2*3+3)
+		require.Nil(t, m.objects.below)
+	}
+}
+
+// A connection that a firewall has forgotten answers nothing, and does not break either.
+func TestASilentSSHConnectionIsReplaced(t *testing.T) {
+	server := gittest.NewServer(t, gittest.Options{SSH: true})
+	repo := server.NewRepo("ops")
+	head := repo.Commit(map[string]string{"a": "a"}, "first")
+	firewall := newFirewall(t, server.SSHAddress())
+	auth, err := LoadAuth(server.AuthDir(true))
+	require.NoError(t, err)
+	auth.KnownHostsFile = filepath.Join(t.TempDir(), "known_hosts")
+	line := knownhosts.Line([]string{firewall.address}, server.HostKeys()[0]) + "\n"
+	require.NoError(t, os.WriteFile(auth.KnownHostsFile, []byte(line), 0o600))
+	r, err := Open(Options{URL: "ssh://git@" + firewall.address + "/ops.git", Branch: "main", Auth: auth})
+	require.NoError(t, err)
+	defer r.Close()
+	wire := r.wire.(*door).enter().(*sshWire)
+	wire.doubtAfter, wire.proofWithin = time.Nanosecond, 100*time.Millisecond
+
+	for range 2 {
+		_, err = r.Head(t.Context())
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, firewall.connections.Load())
+	firewall.forget()
+	got, err := r.Head(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, head, got)
+	require.EqualValues(t, 2, firewall.connections.Load())
+}
+
+// firewall hands connections on, and may forget those that it has.
+type firewall struct {
+	address     string
+	connections atomic.Int32
+	forgotten   atomic.Int32 // connections up to this one
+}
+
+func newFirewall(t *testing.T, to string) *firewall {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	f := &firewall{address: listener.Addr().String()}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				client.Close()
+				return
+			}
+			number := f.connections.Add(1)
+			go f.carry(number, client, server)
+			go f.carry(number, server, client)
+		}
+	}()
+	return f
+}
+
+func (f *firewall) carry(number int32, from, to net.Conn) {
+	defer to.Close()
+	packet := make([]byte, 4096)
+	for {
+		n, err := from.Read(packet)
+		if err != nil {
+			return
+		}
+		if number > f.forgotten.Load() {
+			_, _ = to.Write(packet[:n])
+		}
+	}
+}
+
+func (f *firewall) forget() { f.forgotten.Store(f.connections.Load()) }
+
+// packOf returns a pack with some blobs and a delta, as go-git writes it.
+func packOf(t testing.TB, texts ...string) []byte {
+	from := memory.NewStorage()
+	var hashes []plumbing.Hash
+	for _, text := range texts {
+		blob := from.NewEncodedObject()
+		blob.SetType(plumbing.BlobObject)
+		w, err := blob.Writer()
+		require.NoError(t, err)
+		_, err = w.Write([]byte(text))
+		require.NoError(t, err)
+		hash, err := from.SetEncodedObject(blob)
+		require.NoError(t, err)
+		hashes = append(hashes, hash)
+	}
+	var pack bytes.Buffer
+	_, err := packfile.NewEncoder(&pack, from, false).Encode(hashes, 10)
+	require.NoError(t, err)
+	return pack.Bytes()
+}
+
+func TestPacks(t *testing.T) {
+	long := strings.Repeat("a line that is in both of them\n", 20)
+	read := func(pack []byte, p packReader) (*objects, error) {
+		p.into = newObjects(nil)
+		p.maxBytes = 1 << 20
+		return p.into, p.read(bytes.NewReader(pack))
+	}
+	t.Run("objects and deltas are put together", func(t *testing.T) {
+		got, err := read(packOf(t, long, long+"more", "short"), packReader{maxBlob: 1 << 10, abort: true})
+		require.NoError(t, err)
+		for _, text := range []string{long, long + "more", "short"} {
+			is, ok := got.get(plumbing.ComputeHash(plumbing.BlobObject, []byte(text)))
+			require.True(t, ok)
+			require.Equal(t, text, string(is.bytes))
+		}
+	})
+	t.Run("a blob that is too large ends it, or none is kept at all", func(t *testing.T) {
+		_, err := read(packOf(t, long), packReader{maxBlob: 100, abort: true})
+		require.ErrorIs(t, err, errOversize)
+		got, err := read(packOf(t, long, long+"more", "short"), packReader{})
+		require.NoError(t, err)
+		require.Empty(t, got.own)
+	})
+	t.Run("a pack of few bytes that would be many is refused", func(t *testing.T) {
+		_, err := read(packOf(t, strings.Repeat("0", 2<<20)), packReader{maxBlob: 1 << 30, abort: true})
+		require.ErrorIs(t, err, ErrTooLarge)
+	})
+	t.Run("a pack that is cut anywhere is an error", func(t *testing.T) {
+		pack := packOf(t, long, "short")
+		for n := range len(pack) {
+			_, err := read(pack[:n], packReader{maxBlob: 1 << 10, abort: true})
+			require.Error(t, err, "after %d bytes", n)
+		}
+	})
+}
+
+// Whatever a server sends as a pack: no panic, and no more memory than was granted.
+func FuzzPack(f *testing.F) {
+	f.Add(packOf(f, "one", "two"))
+	f.Add(packOf(f, strings.Repeat("a line\n", 30), strings.Repeat("a line\n", 30)+"b"))
+	f.Fuzz(func(t *testing.T, pack []byte) {
+		p := packReader{into: newObjects(nil), maxBlob: 1 << 12, abort: true, maxBytes: 1 << 16}
+		_ = p.read(bytes.NewReader(pack))
+		size := 0
+		for _, c := range p.into.own {
+			size += len(c.bytes)
+		}
+		if size > 1<<16 {
+			t.Fatalf("%d bytes were kept", size)
+		}
+	})
+}
+
+// Trees come from the server as well.
+func FuzzTree(f *testing.F) {
+	f.Add([]byte("100644 a\x0012345678901234567890"), []byte("40000 b\x0012345678901234567890"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		o := newObjects(nil)
+		x, y := o.add(plumbing.TreeObject, a), o.add(plumbing.TreeObject, b)
+		entries, err := o.tree(x)
+		if _, errDiff := o.differing(x, plumbing.ZeroHash); err == nil && errDiff != nil {
+			t.Fatal("a tree is read in one way and not in the other")
+		}
+		if len(entries) > len(a)/23 {
+			t.Fatal("entries from nowhere")
+		}
+		_, _ = o.differing(x, y)
+		_, _, _ = o.compare(x, y, "", []string{"a", "b/c"})
+		_ = o.walk(x, "", []string{"a"}, func(string, object.TreeEntry) bool { return true })
+	})
+}
