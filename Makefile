@@ -59,7 +59,9 @@ tsql:
 	fi
 
 .PHONY: bench
-bench: devcluster ## run the benchmarks
+bench: devcluster ## what the Git side costs, in one table against git and go-git; then the benchmarks of rotations
+	@go build -o .build/bench ./cmd/bench
+	@.build/bench
 	go test -timeout=60m -run='^$$' -bench=. -benchmem ./...
 
 # A failing schedule is printed with its seed; SEED=n replays it alone.
