@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 var tiny = scale{
 	refs: []int{3, 300}, polls: 3, pollTime: time.Second,
 	folders: 3, perFolder: 4, runs: 1,
-	changes: settled + 1, slow: settled, following: time.Minute,
+	changes: 4, slow: 3, settled: 2, following: time.Minute,
 	writes: 2, writers: 1, writing: time.Minute,
 }
 
@@ -64,7 +64,7 @@ func TestEveryKindOfRowsCanBeMeasured(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"one file changes, of 12", "cold start, all of 12 files watched", "cold start, 4 of 12 files watched",
-		"after 11 changes of one file", "2 statuses written, 1 others push",
+		"after 4 changes of one file", "2 statuses written, 1 others push",
 	}, titles)
 }
 

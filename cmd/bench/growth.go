@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// settled is how many changes a client follows before its memory is taken as what it needs.
-const settled = 10
-
 // longRun is a client that follows many changes.
 type longRun struct {
 	client
@@ -73,7 +70,7 @@ func (w *world) follow(ctx context.Context, run *longRun, hash string) error {
 	}
 	run.left -= r.Cost.Time
 	run.done++
-	if run.column == ofGit || run.done != settled {
+	if run.column == ofGit || run.done != w.settled {
 		return nil
 	}
 	rest, err := run.do(ctx, step{Do: doRest})

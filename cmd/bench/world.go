@@ -22,6 +22,7 @@ type scale struct {
 	runs      int           // of what is done a few times, for the median
 	changes   int           // of the repository that is followed for long
 	slow      int           // changes that go-git follows
+	settled   int           // changes after which the memory of a client is taken as what it needs
 	following time.Duration // for which a client follows them at most; gitrota may take twice as long
 	writes    int           // statuses
 	writers   int           // others who push to the same branch
@@ -32,13 +33,13 @@ var (
 	full = scale{
 		refs: []int{10, 5_000, 50_000}, polls: 200, pollTime: 2 * time.Second,
 		folders: 100, perFolder: 100, runs: 5,
-		changes: 1_000, slow: 100, following: 45 * time.Second,
+		changes: 1_000, slow: 100, settled: 10, following: 45 * time.Second,
 		writes: 50, writers: 8, writing: 45 * time.Second,
 	}
 	small = scale{
 		refs: []int{10, 200}, polls: 10, pollTime: time.Second,
 		folders: 10, perFolder: 20, runs: 1,
-		changes: 15, slow: 12, following: 20 * time.Second,
+		changes: 15, slow: 12, settled: 5, following: 20 * time.Second,
 		writes: 4, writers: 2, writing: time.Minute,
 	}
 )
