@@ -42,7 +42,9 @@ func (s store) commit(headers string, rows ...string) audit.Hash {
 // nobody has signed anything.
 type nobody struct{}
 
-func (nobody) Verify([]byte) (signature.Signer, error) { return signature.Signer{}, signature.ErrUnsigned }
+func (nobody) Verify([]byte) (signature.Signer, error) {
+	return signature.Signer{}, signature.ErrUnsigned
+}
 
 func TestObjectsThatGitDoesNotWriteAreRefuted(t *testing.T) {
 	s := store{}
