@@ -98,7 +98,7 @@ func (o rollbackOptions) run(out io.Writer, target string) error {
 	file := path.Join(o.path, rollback.Namespace, rollback.Name+".yaml")
 	if known := all.request(rollback.Namespace, rollback.Name); known != nil {
 		return fmt.Errorf("there is a rollback of %s already, which is %s; see %s, and to try once more, push its manifest under another name",
-			last.key(), known.Status.Phase, known.path)
+			last.Request.Key(), known.Phase, known.path)
 	}
 	if o.dryRun {
 		_, err := io.WriteString(out, text)
@@ -120,16 +120,16 @@ Look at it, then hand it to the agent:
   %[5]s add %[6]s
   %[5]s commit -m %[7]s
   %[5]s push
-`, file, last.databaseKey(), last.key(), last.succeeded().UTC().Format("2006-01-02 15:04:05Z"),
-		git, shell(file), shell("roll back "+last.databaseKey()+" to the password before "+last.Metadata.Name))
+`, file, last.Request.DatabaseKey(), last.Request.Key(), last.succeeded().UTC().Format("2006-01-02 15:04:05Z"),
+		git, shell(file), shell("roll back "+last.Request.DatabaseKey()+" to the password before "+last.Request.Name))
 	return err
 }
 
 // rollbackOf returns the manifest that undoes a rotation, as it will be read.
 func rollbackOf(last *rotationStatus) (*manifest.Request, string, error) {
-	id := last.id()
+	id := last.Request.ID
 	if len(id) < 8 {
-		return nil, "", fmt.Errorf("%s has no annotation %s, so its rotation cannot be named; restore the file from Git", last.path, annotationRotationID)
+		return nil, "", fmt.Errorf("%s has no annotation gitrota.dev/rotation-id, so its rotation cannot be named; restore the file from Git", last.path)
 	}
 	// The id is in quotes because some are numbers to YAML.
 	text := fmt.Sprintf(`# Puts back the password that %[1]s had before %[2]s.
@@ -142,7 +142,7 @@ spec:
   databaseRef:
     name: %[4]s
   rotationId: %[7]q
-`, last.databaseKey(), last.key(), manifest.KindRollback, last.Spec.DatabaseRef.Name, id[:8], last.Metadata.Namespace, id)
+`, last.Request.DatabaseKey(), last.Request.Key(), manifest.KindRollback, last.Request.Database, id[:8], last.Request.Namespace, id)
 	set := manifest.Parse(map[string][]byte{"rollback.yaml": []byte(text)})
 	if problems := set.AllProblems(); len(problems) > 0 || len(set.Requests) != 1 {
 		return nil, "", fmt.Errorf("%s does not hold what a rollback needs: %s; restore the file from Git", last.path, problems[0].Message)

@@ -11,41 +11,19 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
+	"github.com/gitrota/gitrota/reconcile"
 )
 
-const annotationRotationID = "gitrota.dev/rotation-id"
-
-// rotationStatus is what a rollback has to know of a status file.
+// rotationStatus is a status and where it is in the repository.
 type rotationStatus struct {
-	Metadata struct {
-		Name, Namespace string
-		Annotations     map[string]string
-	}
-	Spec struct {
-		DatabaseRef struct{ Name string }
-	}
-	Status struct {
-		Phase      string
-		Conditions []struct {
-			Type               string
-			LastTransitionTime time.Time
-		}
-	}
-
-	path string // in the repository
-}
-
-func (s *rotationStatus) id() string  { return s.Metadata.Annotations[annotationRotationID] }
-func (s *rotationStatus) key() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
-func (s *rotationStatus) databaseKey() string {
-	return s.Metadata.Namespace + "/" + s.Spec.DatabaseRef.Name
+	reconcile.Status
+	path string
 }
 
 // succeeded is when the rotation ended well. What is noted later of its manifest does not change it.
 func (s *rotationStatus) succeeded() time.Time {
-	for _, c := range s.Status.Conditions {
-		if c.Type == "Successful" {
+	for _, c := range s.Conditions {
+		if c.Type == reconcile.TypeSuccessful {
 			return c.LastTransitionTime
 		}
 	}
@@ -54,10 +32,10 @@ func (s *rotationStatus) succeeded() time.Time {
 
 // began is when it was taken up.
 func (s *rotationStatus) began() time.Time {
-	if len(s.Status.Conditions) == 0 {
+	if len(s.Conditions) == 0 {
 		return time.Time{}
 	}
-	return s.Status.Conditions[0].LastTransitionTime
+	return s.Conditions[0].LastTransitionTime
 }
 
 // statuses are all that are in a clone, by path.
@@ -91,7 +69,7 @@ func readStatus(file string) (*rotationStatus, error) {
 		return nil, fmt.Errorf("reading a status file: %w", err)
 	}
 	s := &rotationStatus{path: filepath.ToSlash(file)}
-	if err := yaml.Unmarshal(content, s); err != nil || s.Metadata.Name == "" || s.Status.Phase == "" {
+	if s.Status, err = reconcile.ParseStatus(content); err != nil || s.Request.Name == "" {
 		return nil, fmt.Errorf("%s is not a status file that gitrota wrote, and may be the one that matters; restore it from Git", s.path)
 	}
 	return s, nil
@@ -100,7 +78,7 @@ func readStatus(file string) (*rotationStatus, error) {
 // request returns the status of a request, nil if it has none.
 func (all statuses) request(namespace, name string) *rotationStatus {
 	for _, s := range all {
-		if s.Metadata.Namespace == namespace && s.Metadata.Name == name {
+		if s.Request.Namespace == namespace && s.Request.Name == name {
 			return s
 		}
 	}
@@ -117,18 +95,18 @@ func (o rollbackOptions) find(all statuses, target string) (*rotationStatus, err
 		if err != nil {
 			return nil, err
 		}
-		if s.Status.Phase != "Successful" {
-			return nil, fmt.Errorf("%s is %s and not Successful, so it changed no password that could be put back; see its conditions in %s", s.key(), s.Status.Phase, s.path)
+		if s.Phase != reconcile.PhaseSuccessful {
+			return nil, fmt.Errorf("%s is %s and not Successful, so it changed no password that could be put back; see its conditions in %s", s.Request.Key(), s.Phase, s.path)
 		}
 		asked = s
-		namespace, name = s.Metadata.Namespace, s.Spec.DatabaseRef.Name
+		namespace, name = s.Request.Namespace, s.Request.Database
 	case both:
 		namespace, name = before, after
 	}
 	last, err := all.lastOf(namespace, name)
-	if err == nil && asked != nil && asked.id() != last.id() {
+	if err == nil && asked != nil && asked.Request.ID != last.Request.ID {
 		return nil, fmt.Errorf("%s was followed by %s, and only the last rotation of %s can be undone; name the database to undo that one",
-			asked.key(), last.key(), last.databaseKey())
+			asked.Request.Key(), last.Request.Key(), last.Request.DatabaseKey())
 	}
 	return last, err
 }
@@ -139,14 +117,14 @@ func (all statuses) lastOf(namespace, name string) (*rotationStatus, error) {
 	var last, ended *rotationStatus
 	for _, s := range all {
 		switch {
-		case s.Spec.DatabaseRef.Name == "":
+		case s.Request.Database == "":
 			continue
-		case s.Spec.DatabaseRef.Name != name || namespace != "" && s.Metadata.Namespace != namespace:
-			others = append(others, s.databaseKey())
+		case s.Request.Database != name || namespace != "" && s.Request.Namespace != namespace:
+			others = append(others, s.Request.DatabaseKey())
 			continue
 		}
-		databases, ended = append(databases, s.databaseKey()), s
-		if s.Status.Phase == "Successful" && (last == nil || isLater(s, last)) {
+		databases, ended = append(databases, s.Request.DatabaseKey()), s
+		if s.Phase == reconcile.PhaseSuccessful && (last == nil || isLater(s, last)) {
 			last = s
 		}
 	}
@@ -160,7 +138,7 @@ func (all statuses) lastOf(namespace, name string) (*rotationStatus, error) {
 	case len(databases) > 1:
 		return nil, fmt.Errorf("several databases are named %s: %s; say which one with -n NAMESPACE", name, strings.Join(databases, ", "))
 	case last == nil:
-		return nil, fmt.Errorf("no rotation of %s has succeeded, so there is nothing to undo; see %s, which is %s", databases[0], ended.path, ended.Status.Phase)
+		return nil, fmt.Errorf("no rotation of %s has succeeded, so there is nothing to undo; see %s, which is %s", databases[0], ended.path, ended.Phase)
 	}
 	return last, nil
 }

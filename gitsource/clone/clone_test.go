@@ -40,7 +40,7 @@ func TestAClone(t *testing.T) {
 			}
 			content, err := c.Object(plumbing.CommitObject, plumbing.NewHash(first))
 			require.NoError(t, err)
-			require.Equal(t, string(repo.Object(first)), string(content))
+			require.Equal(t, repo.Raw(first), string(content))
 			_, err = c.Branch("nowhere")
 			require.ErrorContains(t, err, "has no branch nowhere: fetch it, or name another")
 			_, err = c.Object(plumbing.BlobObject, plumbing.NewHash(first))
@@ -72,7 +72,7 @@ func TestAClone(t *testing.T) {
 		run(t, dir, "replace", first, side)
 		content, err := open(t, dir).Object(plumbing.CommitObject, plumbing.NewHash(first))
 		require.NoError(t, err)
-		require.Equal(t, string(repo.Object(first)), string(content))
+		require.Equal(t, repo.Raw(first), string(content))
 	})
 	t.Run("is not fooled by an object under another's name", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "loose")

@@ -30,13 +30,19 @@ func (r *Repo) Pull() { r.pull() }
 // Force pushes what the person's clone holds, whatever is lost by it, and returns the new tip.
 func (r *Repo) Force() string { return r.push("--force") }
 
-// Fork makes another repository with the same branches and their whole history.
+// Fork makes a copy of the repository and of the person's clone, as they are now.
 func (r *Repo) Fork(name string) *Repo {
-	other := r.server.NewRepo(name)
-	other.Branch = r.Branch
-	r.server.git(r.bare, nil, "push", "--quiet", "--all", other.bare)
-	return other
+	other := *r
+	other.Name = name
+	other.bare, other.work = filepath.Join(r.server.dir, name+".git"), filepath.Join(r.server.dir, ".work", name)
+	r.server.must(os.CopyFS(other.bare, os.DirFS(r.bare)))
+	r.server.must(os.CopyFS(other.work, os.DirFS(r.work)))
+	other.git("remote", "set-url", "origin", other.bare)
+	return &other
 }
+
+// Folder is where the server keeps the repository, which is a bare clone like any other.
+func (r *Repo) Folder() string { return r.bare }
 
 // Clone clones the repository into a folder of its own, with flags such as --bare, and returns the folder.
 func (r *Repo) Clone(flags ...string) string {

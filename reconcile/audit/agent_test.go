@@ -20,6 +20,7 @@ func TestWhatTheAgentMayNotWriteIsRefutedByName(t *testing.T) {
 	changed.text = request("stock-1", "stock", "timeout: 1h")
 	changed.commit = good.commit(map[string]string{stock.path: changed.text}, "Take longer")
 	good.proven()
+	good.repo.Pull()
 	const stockFile = "rotation-status/shop/stock-1.yaml"
 	successful := func(w *world, a asked) status {
 		return w.ended(w.begun(a), "Successful", "Successful", "done")

@@ -109,8 +109,8 @@ func (c commit) subject() string {
 
 // claim is what the trailers of a status commit say about one request.
 type claim struct {
-	request, id, phase, source string
-	approvals                  []string
+	request, id, phase, source, signer string
+	approvals                          []string
 }
 
 // claims reads the trailers of a status commit: the last paragraph of its message, one group for each request, which
@@ -138,6 +138,8 @@ func (c commit) claims() []claim {
 			last.phase = value
 		case "Rotation-Source":
 			last.source = value
+		case "Rotation-Signer":
+			last.signer = value
 		case "Approved-By":
 			last.approvals = append(last.approvals, value)
 		}

@@ -37,6 +37,7 @@ func (v *verifier) claimed(n int, name string, s reconcile.Status, said claim) e
 		{"Rotation-Id", said.id, s.Request.ID},
 		{"Rotation-Phase", said.phase, string(s.Phase)},
 		{"Rotation-Source", said.source, s.Request.Source.Commit},
+		{"Rotation-Signer", said.signer, s.Request.Source.Signer},
 	} {
 		if pair.says != pair.is {
 			return v.broken(n, TrailersDiffer, name, fmt.Sprintf("the trailer %s says %q, and the status %q", pair.trailer, pair.says, pair.is))

@@ -22,6 +22,7 @@ func TestTamperingByOthersIsRefutedByName(t *testing.T) {
 	stock := good.rotate("stock-1", "stock")
 	tip := good.commit(map[string]string{"NOTES.md": "All is well.\n"}, "Note")
 	good.proven()
+	good.repo.Pull()
 
 	for name, tamper := range map[string]func(w *world) (reason audit.Reason, commit, file string){
 		"the last status commit is amended": func(w *world) (audit.Reason, string, string) {
@@ -118,10 +119,10 @@ func TestTamperingByOthersIsRefutedByName(t *testing.T) {
 			return audit.StatusWentBackwards, w.repo.Force(), ordersFile
 		},
 		"a signature is put on another commit": func(w *world) (audit.Reason, string, string) {
-			signed := w.repo.Object(w.marks["orders-1 Successful"])
-			moved := bytes.Replace(signed, []byte(w.marks["orders-1 Progressing"]), []byte(w.marks["asked orders-1"]), 1)
+			signed := w.repo.Raw(w.marks["orders-1 Successful"])
+			moved := strings.Replace(signed, w.marks["orders-1 Progressing"], w.marks["asked orders-1"], 1)
 			require.NotEqual(w, signed, moved)
-			commit := w.repo.Store(moved)
+			commit := w.repo.Store([]byte(moved))
 			w.repo.Git("fetch", "--quiet", "origin", commit)
 			w.repo.Git("reset", "--quiet", "--hard", commit)
 			w.repo.Force()
@@ -147,6 +148,7 @@ func TestTwoLinesOfStatusesAreRefuted(t *testing.T) {
 	good.rotate("orders-1", "orders")
 	stock := good.ask("stock-1", "stock")
 	users := good.ask("users-1", "users")
+	good.repo.Pull()
 
 	merge := func(w *world) string {
 		w.repo.Pull()

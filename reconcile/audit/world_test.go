@@ -54,13 +54,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// fork is the same world with a repository of its own, to do harm to.
+// fork is the same world with a repository of its own, to do harm to. It begins where the person's clone is, which
+// [gittest.Repo.Pull] puts at the tip.
 func (w *world) fork(t *testing.T) *world {
 	t.Helper()
 	other := *w
 	now := *w.now
 	other.T, other.now, other.repo = t, &now, w.repo.Fork(regexp.MustCompile(`[^a-zA-Z]+`).ReplaceAllString(t.Name(), "-"))
-	other.repo.Pull()
+	other.repo.SignWith(nil)
 	return &other
 }
 
@@ -216,10 +217,10 @@ func (w *world) signers(lines ...string) *signature.Signers {
 	return list
 }
 
-// verify audits a fresh clone.
+// verify audits the repository.
 func (w *world) verify(changes ...func(*audit.Options)) (*audit.Report, error) {
 	w.Helper()
-	from, err := clone.Open(w.repo.Clone())
+	from, err := clone.Open(w.repo.Folder())
 	require.NoError(w, err)
 	w.Cleanup(func() { require.NoError(w, from.Close()) })
 	o := audit.Options{StatusPath: statusPath, Agents: w.signers(agentEmail + " " + w.agent.Public)}
