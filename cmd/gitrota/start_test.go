@@ -203,7 +203,11 @@ func TestAGitServerThatIsDownIsWaitedForAndTheProbesSaySo(t *testing.T) {
 		require.Equal(t, text+"\n", body)
 	}
 
-	w.eventually("it has asked twice", func() bool { return strings.Count(agent.log(), "the repository cannot be read") >= 2 })
+	w.eventually("it has asked twice", func() bool {
+		_, metrics := agent.get("/metrics")
+		return metric(metrics, `gitrota_polls_total{result="error"}`) >= 2
+	})
+	require.Equal(t, 1, strings.Count(agent.log(), "the repository cannot be read"), "and spoken of it once")
 	requires("/healthz", http.StatusOK, "ok")
 	requires("/readyz", http.StatusServiceUnavailable, "the repository was not read yet")
 	w.git.Break(gittest.Cut)
