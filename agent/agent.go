@@ -3,7 +3,7 @@
 // One goroutine polls the repository, starts rotations and writes statuses back; each rotation runs in a goroutine of
 // its own; the HTTP listener answers from what they left behind. Reading the code from here, follow one request:
 //
-//	agent      polls and asks the controller to go on           (this package)
+//	agent      polls and asks the controller to go on           agent/webhook
 //	gitsource  reads the branch and writes commits               gitsource/manifest, gitsource/sopsfile
 //	reconcile  queues requests, rotates, records                 reconcile/kube, reconcile/mssql
 //	policies   decides without touching anything                 policies/credential, policies/hosts, policies/selection
@@ -19,6 +19,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/gitrota/gitrota/agent/webhook"
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/mounted"
 	"github.com/gitrota/gitrota/gitsource/sopsfile"
@@ -48,9 +49,12 @@ type Options struct {
 	PatrolInterval time.Duration
 	// Once ends Run when nothing is left to do, with ErrUnsuccessful if a request of this run did not end well.
 	Once bool
-	// Listen is the address of the HTTP listener with /healthz, /readyz and /metrics; empty: none.
+	// Listen is the address of the HTTP listener with /healthz, /readyz, /metrics and SyncPath; empty: none.
 	Listen string
-	Log    *slog.Logger
+	// WebhookListen is the address of the HTTP listener for the webhooks of forges, and WebhookSecret the folder with the
+	// keys that [webhook.LoadSecret] reads, again when they change; empty: none. One needs the other.
+	WebhookListen, WebhookSecret string
+	Log                          *slog.Logger
 }
 
 // ErrUnsuccessful says that a run with Options.Once served requests that did not end well.
@@ -70,7 +74,10 @@ type Agent struct {
 	repository *gitsource.Repository
 	controller *reconcile.Controller
 	metrics    *metrics
-	server     *server // nil without Options.Listen
+	progress   *progress
+	hints      chan struct{} // that the repository has changed
+	server     *server       // nil without Options.Listen
+	webhooks   *server       // nil without Options.WebhookListen
 }
 
 // New checks the options, reads the keys, and opens the listener, so that whatever is wrong with them shows at once.
@@ -79,6 +86,9 @@ func New(options Options) (*Agent, error) {
 	options = withDefaults(options)
 	if err := check(options); err != nil {
 		return nil, err
+	}
+	if _, err := gitsource.LoadAuth(options.GitAuth); err != nil {
+		return nil, fmt.Errorf("--git-auth: %w", err) // the repository reads it for itself, but does not know its flag
 	}
 	keys, err := sopsKeys(options)
 	if err != nil {
@@ -99,7 +109,7 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{options: options, log: options.Log, cluster: cluster, repository: repository, metrics: newMetrics()}
+	a := &Agent{options: options, log: options.Log, cluster: cluster, repository: repository, metrics: newMetrics(), hints: make(chan struct{}, 1)}
 	a.controller = reconcile.NewController(reconcile.Options{
 		Repository: repository, Keys: keys, Path: options.Path, StatusPath: options.StatusPath, Log: options.Log,
 		Engine: &reconcile.Engine{
@@ -107,9 +117,20 @@ func New(options Options) (*Agent, error) {
 			AllowHost: allowed.Allows, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})
+	a.progress = &progress{run: rand.Text(), history: repository, controller: a.controller, hint: a.hint}
 	if options.Listen != "" {
-		if a.server, err = listen(options.Listen, a.metrics); err != nil {
+		if a.server, err = listen(options.Listen, status(a.metrics, a.progress)); err != nil {
 			return nil, fmt.Errorf("--listen: %w", err)
+		}
+	}
+	if options.WebhookListen != "" {
+		secret, err := mounted.Follow(options.WebhookSecret, webhook.LoadSecret, options.Log)
+		if err != nil {
+			return nil, fmt.Errorf("--webhook-secret: %w", err)
+		}
+		hooks := webhook.New(webhook.Options{Secret: secret.Value, Notify: a.hint, Now: time.Now, Log: options.Log})
+		if a.webhooks, err = listen(options.WebhookListen, hooks); err != nil {
+			return nil, fmt.Errorf("--webhook-listen: %w", err)
 		}
 	}
 	return a, nil
@@ -151,13 +172,9 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Addr is where the HTTP listener listens; empty without one.
-func (a *Agent) Addr() string {
-	if a.server == nil {
-		return ""
-	}
-	return a.server.addr()
-}
+// Addr is where the HTTP listener listens, WebhookAddr where that for webhooks does; empty without one.
+func (a *Agent) Addr() string        { return a.server.addr() }
+func (a *Agent) WebhookAddr() string { return a.webhooks.addr() }
 
 // shutdownTimeout is how long the end may take after the context of Run has ended: the statuses that are known by then
 // are still written, if Git answers.
@@ -167,9 +184,8 @@ const shutdownTimeout = 10 * time.Second
 // ctx goes on at the next start. It returns nil, ErrUnsuccessful, or what kept it from starting.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
-	if a.server != nil {
-		go a.server.serve()
-	}
+	go a.server.serve()
+	go a.webhooks.serve()
 	if err := a.cluster.Ping(ctx); err != nil {
 		return err
 	}
@@ -187,7 +203,6 @@ func (a *Agent) close() {
 	last, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	a.cluster.Close(last)
-	if a.server != nil {
-		a.server.close(last)
-	}
+	a.server.close(last)
+	a.webhooks.close(last)
 }

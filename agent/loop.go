@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/gitrota/gitrota/gitsource"
@@ -15,18 +14,22 @@ import (
 func (a *Agent) loop(ctx context.Context) error {
 	var poll, flush, release, patrol backoff
 	released := false
+	read := 0 // the last poll that succeeded
 	for ctx.Err() == nil {
 		if poll.due() {
+			number := a.progress.begin()
 			err := a.controller.Poll(ctx)
 			a.metrics.observePoll(err)
 			switch {
 			case err == nil:
+				read = number
 				poll.after(jittered(a.options.Interval))
 			case ctx.Err() != nil:
 				return nil
 			case !released && fatal(err):
 				return err
 			default:
+				a.progress.failed(err)
 				a.log.Error("the repository cannot be read", "error", err, "retry_in", poll.failed(err, a.options.Interval).String())
 			}
 		}
@@ -59,6 +62,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		}
 		state := a.controller.State()
 		a.metrics.observeState(state)
+		a.progress.settle(read, state.Revision, dirty, a.controller.Problems())
 		if a.options.Once && released && state.Running == 0 && state.Waiting == 0 && state.Unsaved == 0 && !dirty {
 			return verdict(state)
 		}
@@ -72,19 +76,34 @@ func (a *Agent) loop(ctx context.Context) error {
 		if dirty {
 			next = earliest(next, latest(due, flush.next))
 		}
-		a.wait(ctx, next)
+		if a.wait(ctx, next) {
+			poll.hasten()
+			flush.hasten()
+		}
 	}
 	return nil
 }
 
-// wait returns at the given time, when a status has changed, or when ctx ends.
-func (a *Agent) wait(ctx context.Context, until time.Time) {
+// wait returns at the given time, when a status has changed, when ctx ends, or when somebody hints that the repository
+// has changed, which it reports.
+func (a *Agent) wait(ctx context.Context, until time.Time) (hinted bool) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-a.controller.Changed():
+	case <-a.hints:
+		return true
+	}
+	return false
+}
+
+// hint lets the loop poll at once. Many hints are one.
+func (a *Agent) hint() {
+	select {
+	case a.hints <- struct{}{}:
+	default:
 	}
 }
 
@@ -106,36 +125,6 @@ func fatal(err error) bool {
 		}
 	}
 	return false
-}
-
-// backoff says when something may be done again. The zero value: now.
-type backoff struct {
-	next     time.Time
-	failures int
-}
-
-func (b *backoff) due() bool { return !time.Now().Before(b.next) }
-
-// after notes a success.
-func (b *backoff) after(d time.Duration) { b.next, b.failures = time.Now().Add(d), 0 }
-
-// failed notes a failure and returns the delay: doubling from half a second to the interval, or what the server asked
-// for if that is longer.
-func (b *backoff) failed(err error, interval time.Duration) time.Duration {
-	delay := min(500*time.Millisecond<<min(b.failures, 16), max(interval, 500*time.Millisecond))
-	var remote *gitsource.Error
-	if errors.As(err, &remote) {
-		delay = max(delay, remote.RetryAfter)
-	}
-	delay = jittered(delay)
-	b.failures++
-	b.next = time.Now().Add(delay)
-	return delay
-}
-
-// jittered spreads many agents that started together: plus or minus five per cent.
-func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.95 + 0.1*rand.Float64()))
 }
 
 func earliest(a, b time.Time) time.Time {

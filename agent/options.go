@@ -22,6 +22,9 @@ func check(o Options) error {
 	if o.PatrolInterval < time.Second {
 		return fmt.Errorf("--patrol-interval %s is too short: the API server would not like it; use 1s or more", o.PatrolInterval)
 	}
+	if (o.WebhookListen == "") != (o.WebhookSecret == "") {
+		return errors.New("--webhook-listen and --webhook-secret need one another: whoever can send a hook has to prove who it is")
+	}
 	for flag, folder := range map[string]string{"--path": o.Path, "--status-path": o.StatusPath} {
 		if path.IsAbs(folder) || path.Clean(folder) != folder || folder == "." || strings.HasPrefix(folder, "..") {
 			return fmt.Errorf("%s %q is not a folder inside the repository: use a plain relative path such as rotations/production", flag, folder)

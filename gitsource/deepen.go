@@ -72,7 +72,7 @@ func (r *Repository) deepen(ctx context.Context, m *mirror, known *objects, dept
 // history fetches commits, and trees unless they are filtered out.
 func (r *Repository) history(ctx context.Context, what protocol.Fetch, into *objects) error {
 	return r.upload(ctx, func(u *upload, _ bool) error {
-		unpacking := r.unpacking(into)
+		unpacking := u.unpacking(into)
 		unpacking.maxBlob = 0
 		if u.v2() != nil {
 			return u.fetch(ctx, what, unpacking)

@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -73,6 +74,17 @@ func TestASilentSSHConnectionIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, head, got)
 	require.EqualValues(t, 2, firewall.connections.Load())
+
+	// Where it is not doubted, because it was used a moment ago, the context ends the wait.
+	wire.doubtAfter = time.Hour
+	firewall.forget()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = r.Head(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = r.Head(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 3, firewall.connections.Load())
 }
 
 // firewall hands connections on, and may forget those that it has.
@@ -179,6 +191,27 @@ func TestPacks(t *testing.T) {
 	})
 }
 
+func TestTreesThatHoldOneAnother(t *testing.T) {
+	folder := func(o *objects, names string, inner plumbing.Hash) plumbing.Hash {
+		var tree []byte
+		for _, name := range names {
+			tree = fmt.Appendf(tree, "40000 %c\x00%s", name, inner[:])
+		}
+		return o.add(plumbing.TreeObject, tree)
+	}
+	for story, names := range map[string]string{"twice each": "ab", "ever deeper": "a"} {
+		o := newObjects(nil)
+		tree := o.add(plumbing.TreeObject, nil)
+		for range 5000 {
+			tree = folder(o, names, tree)
+		}
+		files := 0
+		err := o.walk(tree, nil, func(string, object.TreeEntry) bool { files++; return true })
+		require.ErrorIs(t, err, ErrTooLarge, story)
+		require.LessOrEqual(t, files, maxEntries, story)
+	}
+}
+
 // Whatever a server sends as a pack: no panic, and no more memory than was granted.
 func FuzzPack(f *testing.F) {
 	f.Add(packOf(f, "one", "two"))
@@ -211,6 +244,6 @@ func FuzzTree(f *testing.F) {
 		}
 		_, _ = o.differing(x, y)
 		_, _, _ = o.compare(x, y, "", []string{"a", "b/c"})
-		_ = o.walk(x, "", []string{"a"}, func(string, object.TreeEntry) bool { return true })
+		_ = o.walk(x, []string{"a"}, func(string, object.TreeEntry) bool { return true })
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -113,22 +112,41 @@ func nextEntry(tree []byte) (entry rawEntry, rest []byte, err error) {
 	return rawEntry{mode, name, id, tree[:len(tree)-len(rest)]}, rest, nil
 }
 
+// What a walk may meet: a few small trees that hold one another many times over could otherwise stand for any number
+// of files.
+const (
+	maxEntries = 1 << 20
+	maxPath    = 4096 // bytes
+)
+
 // walk goes down a tree, but only where it leads to one of dirs, and calls visit with what it meets: everything in the
 // dirs, and the folders and links on the way to them. visit tells whether to go down a folder.
-func (o *objects) walk(tree plumbing.Hash, at string, dirs []string, visit func(name string, entry object.TreeEntry) bool) error {
+func (o *objects) walk(tree plumbing.Hash, dirs []string, visit func(name string, entry object.TreeEntry) bool) error {
+	left := maxEntries
+	return o.walkBelow(tree, "", dirs, &left, visit)
+}
+
+func (o *objects) walkBelow(tree plumbing.Hash, at string, dirs []string, left *int, visit func(string, object.TreeEntry) bool) error {
 	entries, err := o.tree(tree)
 	if err != nil {
 		return fmt.Errorf("reading the folder %q: %w", at, err)
 	}
+	if *left -= len(entries); *left < 0 || len(at) > maxPath {
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("it has more than %d files, or paths of more than %d bytes: "+
+			"keep the rotations in a smaller one", maxEntries, maxPath)}
+	}
 	for _, entry := range entries {
-		name := path.Join(at, entry.Name)
+		name := entry.Name
+		if at != "" {
+			name = at + "/" + name
+		}
 		folder := entry.Mode == filemode.Dir
 		link := entry.Mode == filemode.Symlink || entry.Mode == filemode.Submodule
-		if !within(name, dirs) && !(folder || link) || !within(name, dirs) && !leadsTo(name, dirs) {
+		if !within(name, dirs) && (!folder && !link || !leadsTo(name, dirs)) {
 			continue
 		}
 		if visit(name, entry) && folder {
-			if err := o.walk(entry.Hash, name, dirs, visit); err != nil {
+			if err := o.walkBelow(entry.Hash, name, dirs, left, visit); err != nil {
 				return err
 			}
 		}

@@ -69,7 +69,7 @@ func (r *Repository) read(from *mirror, commit plumbing.Hash, dirs []string) (*S
 		return nil, err
 	}
 	snapshot := &Snapshot{Revision: commit.String()}
-	err = from.objects.walk(c.TreeHash, "", dirs, func(name string, entry object.TreeEntry) bool {
+	err = from.objects.walk(c.TreeHash, dirs, func(name string, entry object.TreeEntry) bool {
 		if entry.Mode == filemode.Dir {
 			return true
 		}

@@ -25,12 +25,14 @@ const (
 type upload struct {
 	r    *Repository
 	talk conversation
+	// patient reads files that are too large to their end, where what comes behind them could not be asked for.
+	patient bool
 }
 
 // upload holds a conversation with the service that sends objects.
 func (r *Repository) upload(ctx context.Context, hold func(u *upload, again bool) error) error {
 	return r.converse(ctx, uploadPack, func(talk conversation, again bool) error {
-		u := &upload{r, talk}
+		u := &upload{r: r, talk: talk}
 		err := hold(u, again)
 		if u.talk != talk {
 			u.talk.close()

@@ -99,24 +99,31 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, bu
 			return nil, r.failed("reading the tip", err)
 		}
 	}
-	change, err := build(before)
-	if err != nil {
-		return nil, err
-	}
-	tip, objects := base.head, []plumbing.Hash(nil)
-	if change != nil {
-		if tip, objects, err = r.commit(&base, dirs, change); err != nil {
-			return nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	tip, objects, err := r.commitOf(&base, dirs, before, build)
+	if err != nil || tip == base.head {
+		// Nothing will be pushed that would tell whether this is the tip.
+		if moved := r.stillAt(ctx, &base, fresh); moved != nil {
+			return nil, moved
 		}
-	}
-	if tip == base.head {
-		// Nothing was pushed that would have told whether this is the tip.
-		return before, r.stillAt(ctx, &base, fresh)
+		return before, err
 	}
 	if err := r.land(ctx, &base, tip, objects); err != nil {
 		return nil, err
 	}
 	return r.landed(seen, &base, tip, dirs)
+}
+
+// commitOf makes the commit that build asks for. It returns base's own head when there is nothing to change.
+func (r *Repository) commitOf(base *mirror, dirs []string, before *Snapshot, build func(*Snapshot) (*Change, error)) (plumbing.Hash, []plumbing.Hash, error) {
+	change, err := build(before)
+	if err != nil || change == nil {
+		return base.head, nil, err
+	}
+	tip, objects, err := r.commit(base, dirs, change)
+	if err != nil {
+		return base.head, nil, fmt.Errorf("making a commit for %s: %w", r, err)
+	}
+	return tip, objects, nil
 }
 
 // base returns the mirror that a commit is built on: the one that is there, or unless it does, a fresh one. Where the

@@ -62,6 +62,9 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 			if a.Addr() != "" {
 				log.Info("listening", "address", a.Addr())
 			}
+			if a.WebhookAddr() != "" {
+				log.Info("listening for webhooks", "address", a.WebhookAddr())
+			}
 			return a.Run(cmd.Context())
 		},
 	}
@@ -78,7 +81,9 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	flags.StringVar(&options.AllowHosts, "allow-hosts", "", "servers outside of the cluster that a SQLServer document may name, such as sql1.example.com:1433,*.db.example.com (default: none)")
 	flags.DurationVar(&options.PatrolInterval, "patrol-interval", agent.DefaultPatrolInterval, "time between two looks at whether somebody has overwritten an auth Secret")
 	flags.BoolVar(&options.Once, "once", false, "exit when nothing is left to do: 0 if every request ended well, 1 if not")
-	flags.StringVar(&options.Listen, "listen", "", "address for /healthz, /readyz and /metrics, such as :8080 (default: none)")
+	flags.StringVar(&options.Listen, "listen", "", "address for /healthz, /readyz, /metrics and gitrota sync, such as :8080 (default: none)")
+	flags.StringVar(&options.WebhookListen, "webhook-listen", "", "address for the webhooks of forges, /hook/github, gitlab, gitea, bitbucket, azure or generic, such as :8081 (default: none)")
+	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "folder with the webhooks' secret: the key token; for Azure DevOps, username and password")
 	flags.StringVar(&author.Name, "author-name", "gitrota", "author of the status commits")
 	flags.StringVar(&author.Email, "author-email", "gitrota@localhost", "e-mail address of the author")
 	flags.StringVar(&format, "log-format", "text", "format of the log on standard error: text or json")

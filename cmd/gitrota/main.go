@@ -66,7 +66,7 @@ name in upper case with underscores, such as GITROTA_STATUS_PATH. A flag wins.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newAgent(), newValidate(), newRollback(), newVersion())
+	root.AddCommand(newAgent(), newSync(), newValidate(), newRollback(), newVersion())
 	for _, cmd := range append(root.Commands(), root) {
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {

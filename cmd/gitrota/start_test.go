@@ -89,9 +89,11 @@ func TestAWrongStartEndsAtOnceAndSaysWhatIsWrong(t *testing.T) {
 		{"Git credentials that are not there", agent("--git-auth", filepath.Join(dir, "nowhere")), "", 2, "gitrota: --git-auth: reading the Git credentials: stat " + filepath.Join(dir, "nowhere") + ": no such file or directory\n"},
 		{"Git credentials of two kinds", agent("--git-auth", filepath.Join(dir, "both")), "", 2, "the Git credentials hold both a username or password and a bearerToken: keep one of the two\n"},
 		{"half of the Git credentials", agent("--git-auth", filepath.Join(dir, "half")), "", 2, "the Git credentials need both username and password; "},
-		{"Git credentials without encryption", []string{"agent", "--repo", "http://git.example.com/rotations.git", "--kubeconfig", kubeconfig, "--git-auth", "token"}, "", 2, "refusing to send credentials to http://git.example.com/rotations.git without encryption: use https://\n"},
+		{"Git credentials without encryption", []string{"agent", "--repo", "http://git.example.com/rotations.git", "--kubeconfig", kubeconfig, "--git-auth", "token"}, "", 2, "refusing to send credentials to http://git.example.com/rotations.git without encryption: use https://, or allow it with --allow-plain-http\n"},
 		{"a folder without age keys", agent("--sops-keys", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --sops-keys: reading the age keys: " + filepath.Join(dir, "no-keys") + " holds no file whose name ends in .agekey\n"},
 		{"an age key that is none", agent("--sops-keys", filepath.Join(dir, "odd-key")), "", 2, "wrong.agekey: line 1 is not an age identity (AGE-SECRET-KEY-…)\n"},
+		{"webhooks without a secret", agent("--webhook-listen", "127.0.0.1:0"), "", 2, "gitrota: --webhook-listen and --webhook-secret need one another: "},
+		{"a webhooks' secret without a token", agent("--webhook-listen", "127.0.0.1:0", "--webhook-secret", filepath.Join(dir, "no-keys")), "", 2, "gitrota: --webhook-secret: the webhooks' secret in " + filepath.Join(dir, "no-keys") + " holds neither the key token"},
 		{"an address that is none", agent("--listen", "127.0.0.1:http-alternative"), "", 2, "gitrota: --listen: "},
 		{"a kubeconfig that is not there", append(agent(), "--kubeconfig", filepath.Join(dir, "nowhere")), "", 1, "gitrota: no cluster to work on: "},
 		{"a cluster that cannot be reached", agent(), "", 1, "gitrota: the cluster cannot be reached: "},
@@ -163,11 +165,12 @@ func TestEnvironmentVariablesStandForFlagsAndAFlagWins(t *testing.T) {
 func TestHelpNamesEveryFlag(t *testing.T) {
 	t.Parallel()
 	for command, words := range map[string][]string{
-		"":         {"agent", "validate", "rollback", "version", "GITROTA_STATUS_PATH", "A flag wins."},
+		"":         {"agent", "sync", "validate", "rollback", "version", "GITROTA_STATUS_PATH", "A flag wins."},
+		"sync":     {"gitrota sync --wait", "--commit string", "--timeout duration", "--agent string", "--repo-dir string", "kubectl -n gitrota port-forward deploy/gitrota 8080", "The exit code of sync --wait is 0"},
 		"validate": {"gitrota validate PATH", "gitrota validate rotations", "The exit code is 0"},
 		"agent": {
 			"--repo string", "--branch string", "--path string", "--status-path string", "--interval duration", "--kubeconfig string",
-			"--git-auth string", "--sops-keys string", "--once", "--listen string", "--author-name string", "--author-email string",
+			"--git-auth string", "--allow-plain-http", "--sops-keys string", "--once", "--webhook-listen string", "--webhook-secret string", "--listen string", "--author-name string", "--author-email string",
 			"--log-format string", "--verbose", "known_hosts", "SIGTERM",
 		},
 	} {

@@ -197,7 +197,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
+// ChangePassword makes the password of Options another one.
+func (s *Server) ChangePassword(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Password = password
+}
+
 func (s *Server) letIn(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 	if s.opts.GitHubApp != nil {
 		user, password, _ := r.BasicAuth()

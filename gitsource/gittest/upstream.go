@@ -1,9 +1,11 @@
 package gittest
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // Graft commits another repository's commit at a path, as git submodule does, and returns the hash.
@@ -47,7 +49,7 @@ func (s *Server) NewSHA256Repo(name string) *Repo {
 // OnFetch applies a fault to the requests that ask for objects or references, and to no other.
 func OnFetch(f Fault) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPost && r.URL.Path[len(r.URL.Path)-len("upload-pack"):] == "upload-pack" {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
 			f(w, r, next)
 			return
 		}
@@ -65,6 +67,21 @@ func Within(bytes int, f Fault) Fault {
 			f(w, r, next)
 		}
 	}
+}
+
+// OnlyTheTip is a fault that sends nothing that is asked for by name, but for the branch's tip.
+func (r *Repo) OnlyTheTip(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	body, err := io.ReadAll(req.Body)
+	r.server.must(err)
+	for line := range strings.Lines(string(body)) {
+		if _, hash, ok := strings.Cut(line, "want "); ok && strings.TrimSpace(hash) != r.Head() {
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			_, _ = io.WriteString(w, "0021ERR upload-pack: not our ref\n")
+			return
+		}
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	next.ServeHTTP(w, req)
 }
 
 type cutWriter struct {
