@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/mounted"
@@ -55,6 +56,8 @@ type Options struct {
 	AllowHosts string
 	// PatrolInterval is the time between two looks at the auth Secrets of databases at rest; default 5m.
 	PatrolInterval time.Duration
+	// Lease is the Lease, as namespace/name, under which one agent at a time serves the repository; empty: none is needed.
+	Lease string
 	// Once ends Run when nothing is left to do, with ErrUnsuccessful if a request of this run did not end well.
 	Once bool
 	// Listen is the address of the HTTP listener with /healthz, /readyz and /metrics; empty: none.
@@ -79,7 +82,8 @@ type Agent struct {
 	repository *gitsource.Repository
 	controller *reconcile.Controller
 	metrics    *metrics
-	server     *server // nil without Options.Listen
+	lease      resourcelock.Interface // nil without Options.Lease
+	server     *server                // nil without Options.Listen
 }
 
 // New checks the options, reads the keys, and opens the listener, so that whatever is wrong with them shows at once.
@@ -133,6 +137,9 @@ func New(options Options) (*Agent, error) {
 			AllowHost: allowed.Allows, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})
+	if a.lease, err = newLease(options.Cluster, options.Lease); err != nil {
+		return nil, fmt.Errorf("--lease: %w", err)
+	}
 	if options.Listen != "" {
 		if a.server, err = listen(options.Listen, a.metrics); err != nil {
 			return nil, fmt.Errorf("--listen: %w", err)
@@ -190,7 +197,7 @@ func (a *Agent) Addr() string {
 const shutdownTimeout = 10 * time.Second
 
 // Run serves until ctx ends, or with Options.Once until nothing is left to do. A rotation that is cut off by the end of
-// ctx goes on at the next start. It returns nil, ErrUnsuccessful, or what kept it from starting.
+// ctx goes on at the next start. It returns nil, ErrUnsuccessful, ErrLeaseLost, or what kept it from starting.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
 	if a.server != nil {
@@ -199,14 +206,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.cluster.Ping(ctx); err != nil {
 		return err
 	}
-	err := a.loop(ctx)
-	a.controller.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	if flushErr := a.controller.Flush(last); flushErr != nil {
-		a.log.Warn("statuses are not in Git yet; the next start writes them", "error", flushErr)
-	}
-	return err
+	return a.lead(ctx, func(ctx context.Context) error {
+		err := a.loop(ctx)
+		a.controller.Wait()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if flushErr := a.controller.Flush(last); flushErr != nil {
+			a.log.Warn("statuses are not in Git yet; the next start writes them", "error", flushErr)
+		}
+		return err
+	})
 }
 
 func (a *Agent) close() {

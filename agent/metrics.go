@@ -22,8 +22,9 @@ type metrics struct {
 	pending  prometheus.Gauge
 	problems prometheus.Gauge
 
-	oldest atomic.Pointer[time.Time] // since when Git lacks a status; zero or nil: it lacks none
-	ready  atomic.Bool               // the repository was read at least once
+	oldest  atomic.Pointer[time.Time] // since when Git lacks a status; zero or nil: it lacks none
+	ready   atomic.Bool               // the repository was read at least once
+	standby atomic.Bool               // another agent holds the lease
 }
 
 func newMetrics() *metrics {

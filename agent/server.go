@@ -24,7 +24,7 @@ func listen(address string, m *metrics) (*server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !m.ready.Load() {
+		if !m.ready.Load() && !m.standby.Load() {
 			http.Error(w, "the repository was not read yet", http.StatusServiceUnavailable)
 			return
 		}

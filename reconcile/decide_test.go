@@ -229,6 +229,8 @@ func TestDecideRefusesOrWaitsBeforeAnythingIsTouched(t *testing.T) {
 			`the auth Secret demo/db-auth has the username "sa", which is none of the pair app_a and app_b; write the login that clients use now into the Secret, or correct spec.loginPair`},
 		{"rights are missing", func(w *world) { w.missing = []string{"get secrets", "create pods/eviction"} }, stepReject, ReasonPermissions,
 			"in the namespace demo gitrota may not: get secrets, create pods/eviction; bind the ClusterRole of gitrota's install manifests to its ServiceAccount"},
+		{"rights to restart consumers are missing", func(w *world) { w.missing = []string{"patch deployments.apps"} }, stepReject, ReasonPermissions,
+			"in the namespace demo gitrota may not: patch deployments.apps; apply the component consumers of gitrota's install manifests too, which lets it restart workloads"},
 		{"no auth Secret", func(w *world) { w.auth = Secret{} }, stepReject, ReasonAuthSecret,
 			"the auth Secret demo/db-auth does not exist; create it with the credential that the server accepts now"},
 		{"half an auth Secret", func(w *world) { delete(w.auth.Data, "password") }, stepReject, ReasonAuthSecret,

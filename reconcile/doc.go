@@ -41,6 +41,9 @@
 // Anything else stays in the keeper, and the status says RecoveryRequired. The next request begins by bringing that to
 // its end. Between apply and the end, KubeDB is kept away by the condition Paused, which every way out removes again.
 //
+// What has ended stays in the keeper's journal (journal.go) until Git has it, and is found there by the next process
+// (recover.go), before it begins anything.
+//
 // Two agents with one request find the same staged value in the keeper. Each write of a Secret is conditional on what was
 // read, and a password that is set twice is set to the same value.
 //

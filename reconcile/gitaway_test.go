@@ -80,7 +80,7 @@ type remote struct {
 	git *branch
 }
 
-var errGit = errors.New("Git does not answer: simulated")
+var errGit = errors.New("the Git server does not answer: simulated")
 
 func ask[T any](r remote, do func() (T, error)) (T, error) {
 	return call(r.incarnation, errGit, func() (T, error) {
@@ -336,7 +336,8 @@ func (o *outages) live(world *simulation, git *branch, life uint64) (idle bool) 
 		Repository: remote{i, git}, Engine: engine, Path: "rotations", StatusPath: "status", Log: slog.New(slog.DiscardHandler),
 	})
 	cluster.controller = c
-	for round := 0; !i.dead && round < 1000; round++ {
+	calm := 0 // rounds in a row that found nothing to do: what came in the middle of one shows in the next
+	for round := 0; !i.dead && calm < 2 && round < 1000; round++ {
 		world.now = world.now.Add(time.Second)
 		read := c.Poll(ctx) == nil
 		recovered := c.Recover(ctx) == nil
@@ -350,11 +351,12 @@ func (o *outages) live(world *simulation, git *branch, life uint64) (idle bool) 
 		}
 		written := c.Flush(ctx) == nil
 		state := c.State()
-		if read && recovered && written && state.Waiting == 0 && state.JournalPending == 0 && o.then == leaveAlone {
-			return !i.dead
+		calm++
+		if !read || !recovered || !written || state.Waiting > 0 || state.JournalPending > 0 || o.then != leaveAlone {
+			calm = 0
 		}
 	}
-	return false
+	return calm == 2 && !i.dead
 }
 
 // judge is the oracle for the end: everything that was ever done is in Git, whole and in order.
@@ -434,4 +436,34 @@ func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
 			t.Errorf("replay with %s: %s", o, strings.Join(wrong, "; "))
 		}
 	}
+}
+
+// TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended kills a patrol right after its first write.
+func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
+	world := newSimulation(mode{"generated", 1})
+	status := live(world, mode{"generated", 1}, 0, schedule{}.at, nil)
+	require.Equal(t, reconcile.PhaseSuccessful, status.Phase)
+	world.befall(restored)
+	world.watch = func(reconcile.Secret) { world.watch = nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	patrol := engineOn(&incarnation{world: world, cancel: cancel, at: func(int) mishap {
+		if world.watch == nil {
+			return dieBefore
+		}
+		return nothing
+	}}, 0, nil)
+	_, err := patrol.Patrol(ctx, status)
+	require.Error(t, err)
+	require.Equal(t, initialPassword, world.value("db-auth", "password"), "it was not mended")
+
+	next := engineOn(&incarnation{world: world, cancel: cancel, at: schedule{}.at}, 0, nil)
+	journal, cutOff, err := next.Journal(t.Context(), "demo", "db-auth")
+	require.NoError(t, err)
+	require.Nil(t, cutOff)
+	require.Len(t, journal, 1)
+	require.True(t, journal[0].Status.Has(reconcile.TypeOverwritten))
+	_, err = next.Patrol(t.Context(), status)
+	require.NoError(t, err)
+	require.True(t, world.opens())
 }

@@ -66,7 +66,11 @@ func permissionsGranted(w world) *fault.Error {
 	if len(w.missing) == 0 {
 		return nil
 	}
-	return fault.New(fault.Refuse, ReasonPermissions, "bind the ClusterRole of gitrota's install manifests to its ServiceAccount",
+	hint := "bind the ClusterRole of gitrota's install manifests to its ServiceAccount"
+	if slices.ContainsFunc(w.missing, func(right string) bool { return strings.HasPrefix(right, "patch ") }) {
+		hint = "apply the component consumers of gitrota's install manifests too, which lets it restart workloads"
+	}
+	return fault.New(fault.Refuse, ReasonPermissions, hint,
 		"in the namespace %s gitrota may not: %s", w.target.Namespace, strings.Join(w.missing, ", "))
 }
 

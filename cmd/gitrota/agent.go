@@ -79,6 +79,7 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	flags.StringVar(&options.SOPSKeys, "sops-keys", "", "folder with the age keys for SOPS-encrypted Secrets (*.agekey)")
 	flags.StringVar(&options.AllowHosts, "allow-hosts", "", "servers outside of the cluster that a SQLServer document may name, such as sql1.example.com:1433,*.db.example.com (default: none)")
 	flags.DurationVar(&options.PatrolInterval, "patrol-interval", agent.DefaultPatrolInterval, "time between two looks at whether somebody has overwritten an auth Secret")
+	flags.StringVar(&options.Lease, "lease", "", "Lease, as NAMESPACE/NAME, that an agent holds while it serves; others stand by (default: none)")
 	flags.BoolVar(&options.Once, "once", false, "exit when nothing is left to do: 0 if every request ended well, 1 if not")
 	flags.StringVar(&options.Listen, "listen", "", "address for /healthz, /readyz and /metrics, such as :8080 (default: none)")
 	flags.StringVar(&author.Name, "author-name", "gitrota", "author of the status commits")

@@ -216,7 +216,7 @@ func TestMissingRightsToRestartConsumersAreNamedBeforeAnythingStarts(t *testing.
 		missing = append(missing, "list "+kind+".apps", "patch "+kind+".apps")
 	}
 	require.Equal(t, "in the namespace "+w.namespace+" gitrota may not: "+strings.Join(missing, ", ")+
-		"; bind the ClusterRole of gitrota's install manifests to its ServiceAccount", r.why())
+		"; apply the component consumers of gitrota's install manifests too, which lets it restart workloads", r.why())
 	require.Equal(t, before, w.kept("shop-auth"))
 	require.Nil(t, w.secret("shop-auth-keeper"))
 	succeeded, failed := s.StandIn().Logins("app")

@@ -144,11 +144,12 @@ func TestASecretOrKeeperThatIsDeletedInTheMiddleOfARotationComesBack(t *testing.
 	files, servers, deleted := map[string]string{}, map[string]*outside{}, map[string]*atomic.Int32{}
 	for _, story := range stories {
 		s, document := w.shop(story.name)
-		servers[story.name], deleted[story.name] = s, new(atomic.Int32)
+		once := new(atomic.Int32)
+		servers[story.name], deleted[story.name] = s, once
 		files["rotations/"+story.name+".yaml"] = document + "---\n" + w.request(story.name, story.name)
 		w.onChange(story.name+story.watched, func(ctx context.Context, kind watch.EventType, s *corev1.Secret) {
-			if kind != watch.Deleted && deleted[story.name].Load() == 0 && story.when(s) {
-				deleted[story.name].Add(1)
+			if kind != watch.Deleted && once.Load() == 0 && story.when(s) {
+				once.Add(1)
 				w.cluster.Client.CoreV1().Secrets(w.namespace).Delete(ctx, story.name+story.deleted, metav1.DeleteOptions{})
 			}
 		})

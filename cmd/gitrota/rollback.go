@@ -18,6 +18,7 @@ import (
 // rollbackOptions say where to look and where to write.
 type rollbackOptions struct {
 	repoDir    string // a clone of the repository
+	statusDir  string // a clone or worktree with the statuses; "": the same
 	path       string // of the manifests in it
 	statusPath string // of the statuses in it
 	namespace  string // of the database; "": whichever has one of that name
@@ -40,6 +41,9 @@ DATABASE is a name, or namespace/name. STATUS-FILE is the status file of the rot
 to undo. Only the last one can be undone, since only the password before it is kept.
 The rollback is a rotation, too: undone in turn, it brings the newer password back.
 
+Where the agent writes statuses to a branch of their own (--status-branch), check that
+branch out beside the clone, and name the folder with --status-dir.
+
 The exit code is 0 if the file was written, 1 if there is nothing to undo, 2 if the
 command was called in the wrong way.`,
 		Example: `  # The database orders in the only namespace that has one of that name
@@ -47,6 +51,10 @@ command was called in the wrong way.`,
 
   # Say which, and look at the manifest first
   gitrota rollback -n shop orders --dry-run
+
+  # Statuses are on the branch gitrota-status
+  git worktree add ../statuses gitrota-status
+  gitrota rollback orders --status-dir ../statuses
 
   # The rotation of a status file
   gitrota rollback rotation-status/shop/rotate-orders-2026-11.yaml`,
@@ -63,6 +71,7 @@ command was called in the wrong way.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.repoDir, "repo-dir", ".", "folder of the clone")
+	flags.StringVar(&o.statusDir, "status-dir", "", "folder of the clone or worktree with the statuses (default: that of --repo-dir)")
 	flags.StringVar(&o.path, "path", "rotations", "folder with the manifests, in the clone")
 	flags.StringVar(&o.statusPath, "status-path", "rotation-status", "folder with the statuses, in the clone")
 	flags.StringVarP(&o.namespace, "namespace", "n", "", "namespace of the database (default: the only one with such a database)")
@@ -71,7 +80,10 @@ command was called in the wrong way.`,
 }
 
 func (o rollbackOptions) run(out io.Writer, target string) error {
-	all, err := readStatuses(o.repoDir, o.statusPath)
+	if o.statusDir == "" {
+		o.statusDir = o.repoDir
+	}
+	all, err := readStatuses(o.statusDir, o.statusPath)
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func TestAWrongStartEndsAtOnceAndSaysWhatIsWrong(t *testing.T) {
 		{"an interval without a unit in the environment", agent(), "GITROTA_INTERVAL=60", 2, "gitrota: the environment variable GITROTA_INTERVAL: invalid argument \"60\" for \"--interval\" flag"},
 		{"an interval that is too short", agent("--interval", "100ms"), "", 2, "gitrota: --interval 100ms is too short: the forge would not like it; use 1s or more\n"},
 		{"statuses among the manifests", agent("--status-path", "rotations/status"), "", 2, "gitrota: --path \"rotations\" and --status-path \"rotations/status\" overlap: what gitrota writes must not be what it reads\n"},
+		{"statuses on the watched branch, by name", agent("--status-branch", "main"), "", 2, "gitrota: --status-branch \"main\" is --branch: leave it out, or name a branch that is gitrota's alone\n"},
 		{"a path out of the repository", agent("--path", "../secrets"), "", 2, "gitrota: --path \"../secrets\" is not a folder inside the repository: use a plain relative path such as rotations/production\n"},
 		{"Git credentials that are not there", agent("--git-auth", filepath.Join(dir, "nowhere")), "", 2, "gitrota: --git-auth: reading the Git credentials: stat " + filepath.Join(dir, "nowhere") + ": no such file or directory\n"},
 		{"Git credentials of two kinds", agent("--git-auth", filepath.Join(dir, "both")), "", 2, "the Git credentials hold both a username or password and a bearerToken: keep one of the two\n"},
