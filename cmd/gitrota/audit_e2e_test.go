@@ -27,14 +27,12 @@ func TestAnAuditorProvesWhatAnAgentDid(t *testing.T) {
 	require.Equal(t, 0, proven.code, proven.stdout+proven.stderr)
 	require.Contains(t, proven.stdout, w.namespace+"/orders  2  ")
 	require.Contains(t, proven.stdout, "tip: "+w.repo.Head()+"\n")
-	t.Log("\n" + proven.stdout)
 
 	told := gitrota(t, w.repo.Clone(), nil, "history", "orders")
 	require.Equal(t, 0, told.code, told.stderr)
 	require.Contains(t, told.stdout, w.namespace+"/orders: 3 requests, 2 rotations, the last on ")
 	require.Contains(t, told.stdout, w.namespace+"/typo: Denied\n")
 	require.Contains(t, told.stdout, "RequestChanged (SpecImmutable): ")
-	t.Log("\n" + told.stdout)
 
 	file := "rotation-status/" + w.namespace + "/second.yaml"
 	edited := w.repo.Delete("Clean up", file)
