@@ -84,6 +84,7 @@ type Agent struct {
 	log        *slog.Logger
 	cluster    *kube.Cluster
 	repository *gitsource.Repository
+	statuses   *gitsource.Repository // the same, without Options.StatusBranch
 	controller *reconcile.Controller
 	metrics    *metrics
 	lease      resourcelock.Interface // nil without Options.Lease
@@ -100,8 +101,9 @@ func New(options Options) (*Agent, error) {
 	if err := check(options); err != nil {
 		return nil, err
 	}
-	if _, err := gitsource.LoadAuth(options.GitAuth); err != nil {
-		return nil, fmt.Errorf("--git-auth: %w", err) // the repository reads it for itself, but does not know its flag
+	repository, statuses, err := openRepositories(options)
+	if err != nil {
+		return nil, err
 	}
 	keys, err := sopsKeys(options)
 	if err != nil {
@@ -111,34 +113,18 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--allow-hosts: %w", err)
 	}
-	signing, err := loadSigning(options)
-	if err != nil {
-		return nil, err
-	}
 	signers, err := loadRequestSigners(options)
 	if err != nil {
 		return nil, err
-	}
-	source := gitsource.Options{
-		URL: options.Repo, Branch: options.Branch, AuthDir: options.GitAuth, AllowPlainHTTP: options.AllowPlainHTTP,
-		Author: options.Author, Signing: signing, Log: options.Log,
-	}
-	repository, err := gitsource.Open(source)
-	if err != nil {
-		return nil, fmt.Errorf("--repo: %w", err)
-	}
-	statuses := repository
-	if options.StatusBranch != "" {
-		source.Branch, source.CreateBranch = options.StatusBranch, true
-		if statuses, err = gitsource.Open(source); err != nil {
-			return nil, fmt.Errorf("--status-branch: %w", err)
-		}
 	}
 	cluster, err := kube.New(options.Cluster, options.Log)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{options: options, log: options.Log, cluster: cluster, repository: repository, metrics: newMetrics(), hints: make(chan struct{}, 1)}
+	a := &Agent{
+		options: options, log: options.Log, cluster: cluster, repository: repository, statuses: statuses,
+		metrics: newMetrics(), hints: make(chan struct{}, 1),
+	}
 	a.controller = reconcile.NewController(reconcile.Options{
 		Repository: repository, Statuses: statuses, RequestSigners: signers, Keys: keys,
 		Path: options.Path, StatusPath: options.StatusPath, SkipCI: !options.PlainCommits, Log: options.Log,
@@ -151,22 +137,57 @@ func New(options Options) (*Agent, error) {
 		return nil, fmt.Errorf("--lease: %w", err)
 	}
 	a.progress = &progress{run: rand.Text(), history: repository, controller: a.controller, hint: a.hint}
-	if options.Listen != "" {
-		if a.server, err = listen(options.Listen, status(a.metrics, a.progress)); err != nil {
-			return nil, fmt.Errorf("--listen: %w", err)
-		}
-	}
-	if options.WebhookListen != "" {
-		secret, err := mounted.Follow(options.WebhookSecret, webhook.LoadSecret, options.Log)
-		if err != nil {
-			return nil, fmt.Errorf("--webhook-secret: %w", err)
-		}
-		hooks := webhook.New(webhook.Options{Secret: secret.Value, Notify: a.hint, Now: time.Now, Log: options.Log})
-		if a.webhooks, err = listen(options.WebhookListen, hooks); err != nil {
-			return nil, fmt.Errorf("--webhook-listen: %w", err)
-		}
+	if err := a.openListeners(); err != nil {
+		return nil, err
 	}
 	return a, nil
+}
+
+// openRepositories opens the branch with the requests and the one for the statuses, which may be the same.
+func openRepositories(options Options) (source, statuses *gitsource.Repository, err error) {
+	if _, err := gitsource.LoadAuth(options.GitAuth); err != nil {
+		return nil, nil, fmt.Errorf("--git-auth: %w", err) // the repository reads it for itself, but does not know its flag
+	}
+	signing, err := loadSigning(options)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened := gitsource.Options{
+		URL: options.Repo, Branch: options.Branch, AuthDir: options.GitAuth, AllowPlainHTTP: options.AllowPlainHTTP,
+		Author: options.Author, Signing: signing, Log: options.Log,
+	}
+	if source, err = gitsource.Open(opened); err != nil {
+		return nil, nil, fmt.Errorf("--repo: %w", err)
+	}
+	if options.StatusBranch == "" {
+		return source, source, nil
+	}
+	opened.Branch, opened.CreateBranch = options.StatusBranch, true
+	if statuses, err = gitsource.Open(opened); err != nil {
+		return nil, nil, fmt.Errorf("--status-branch: %w", err)
+	}
+	return source, statuses, nil
+}
+
+// openListeners opens those that the options ask for.
+func (a *Agent) openListeners() (err error) {
+	if a.options.Listen != "" {
+		if a.server, err = listen(a.options.Listen, status(a.metrics, a.progress)); err != nil {
+			return fmt.Errorf("--listen: %w", err)
+		}
+	}
+	if a.options.WebhookListen == "" {
+		return nil
+	}
+	secret, err := mounted.Follow(a.options.WebhookSecret, webhook.LoadSecret, a.log)
+	if err != nil {
+		return fmt.Errorf("--webhook-secret: %w", err)
+	}
+	hooks := webhook.New(webhook.Options{Secret: secret.Value, Notify: a.hint, Now: time.Now, Log: a.log})
+	if a.webhooks, err = listen(a.options.WebhookListen, hooks); err != nil {
+		return fmt.Errorf("--webhook-listen: %w", err)
+	}
+	return nil
 }
 
 // sopsKeys follows the folder with the age keys.
@@ -240,4 +261,6 @@ func (a *Agent) close() {
 	a.cluster.Close(last)
 	a.server.close(last)
 	a.webhooks.close(last)
+	a.repository.Close()
+	a.statuses.Close()
 }
