@@ -37,7 +37,7 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 			if string(old) == string(content) {
 				continue
 			}
-			if before, err := ParseStatus(old); err == nil && before.Request.ID == s.Request.ID && before.Phase.Finished() && !s.Phase.Finished() {
+			if before, err := ParseStatus(old); err == nil && saysMore(before, s) {
 				continue
 			}
 		}
@@ -65,6 +65,13 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 	}
 	describe(c, written, problems, problemsChanged)
 	return c, nil
+}
+
+// saysMore reports whether what Git has of an ended request is not to be replaced by s, which has not ended, or whose
+// details had to make room in a journal although they had reached Git.
+func saysMore(git, s Status) bool {
+	return git.Request.ID == s.Request.ID && git.Phase.Finished() &&
+		(!s.Phase.Finished() || len(git.Conditions) > len(s.Conditions) && covers(git, s))
 }
 
 // describe writes the commit's message: a subject for people who read git log --oneline, a sentence for each request,

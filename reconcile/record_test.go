@@ -130,6 +130,32 @@ func TestWhatGitHasIsNotWrittenAgainAndNeverGoesBackwards(t *testing.T) {
 	require.Nil(t, again, "it has ended already")
 }
 
+func TestWhatLostItsDetailsInAFullJournalDoesNotReplaceThemInGit(t *testing.T) {
+	whole := endedAs("r", time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), "")
+	content, err := marshalStatus(whole)
+	require.NoError(t, err)
+	inGit := &gitsource.Snapshot{Files: []gitsource.File{{Path: "rotation-status/demo/r.yaml", Content: content}}}
+	short := Ended{Status: whole}.shortened().Status
+
+	change, err := commit(inGit, "rotation-status", []Status{short}, nil, nil)
+	require.NoError(t, err)
+	require.Nil(t, change, "the push of the whole one had landed after all")
+	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{short}, nil, nil)
+	require.NoError(t, err)
+	require.Contains(t, string(change.Files["rotation-status/demo/r.yaml"]), "no room for the details")
+}
+
+func TestAPathWithAColonIsReadBackFromAStatusFile(t *testing.T) {
+	s := ended(PhaseSuccessful, TypeSuccessful, "done")
+	s.Request.Source.Path = "rotations/at 12:30/r.yaml"
+	content, err := marshalStatus(s)
+	require.NoError(t, err)
+	back, err := ParseStatus(content)
+	require.NoError(t, err)
+	require.Equal(t, s.Request.Source.Path, back.Request.Source.Path)
+	require.Equal(t, 3, back.Request.Source.Line)
+}
+
 func TestProblemsOfManifestsComeAndGo(t *testing.T) {
 	problems := []manifest.Problem{{Path: "rotations/x.yaml", Line: 7, Reason: manifest.ReasonInvalidYAML, Message: "a tab", Hint: "use spaces"}}
 	change, err := commit(&gitsource.Snapshot{}, "rotation-status", nil, nil, problems)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -109,11 +110,12 @@ func ParseStatus(content []byte) (Status, error) {
 		}
 		Status manifestStatus
 	}
-	if err := yaml.Unmarshal(content, &object); err != nil {
+	text, err := yaml.YAMLToJSON(content)
+	if err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
 	}
 	var written map[string]any
-	if err := yaml.Unmarshal(content, &written); err != nil {
+	if err := errors.Join(json.Unmarshal(text, &object), json.Unmarshal(text, &written)); err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
 	}
 	delete(written, "status")
@@ -138,9 +140,10 @@ func ParseStatus(content []byte) (Status, error) {
 			return Status{}, fmt.Errorf("reading a status file: its annotation %s: %w", annotationServer, err)
 		}
 	}
-	if file, line, ok := strings.Cut(annotations[annotationSourcePath], ":"); ok {
-		request.Source.Path = file
-		request.Source.Line, _ = strconv.Atoi(line)
+	if place := annotations[annotationSourcePath]; strings.Contains(place, ":") {
+		colon := strings.LastIndex(place, ":") // a path may have some, too
+		request.Source.Path = place[:colon]
+		request.Source.Line, _ = strconv.Atoi(place[colon+1:])
 	}
 	return Status{Request: request, Phase: object.Status.Phase, Conditions: object.Status.Conditions}, nil
 }
