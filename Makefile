@@ -14,7 +14,7 @@ export KEEP
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEVCLUSTER  := cmd/devcluster
-TESTFLAGS   := -timeout=$(if $(RACE),60m,30m) $(if $(V),-v)
+TESTFLAGS   := -timeout=$(if $(RACE),80m,45m) $(if $(V),-v)
 
 .PHONY: help
 help: ## show this help
