@@ -250,14 +250,20 @@ func gitEnv() []string {
 
 // git runs one git command in dir and returns its output without the last line break.
 func (s *Server) git(dir string, env []string, args ...string) string {
+	out, err := s.tryGit(dir, env, args...)
+	if err != nil {
+		s.fail("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// tryGit is git for a command that may fail.
+func (s *Server) tryGit(dir string, env []string, args ...string) (string, error) {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(gitEnv(), env...)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		s.fail("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSuffix(string(out), "\n")
+	return strings.TrimSuffix(string(out), "\n"), err
 }
 
 type discard struct{}
