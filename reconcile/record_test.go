@@ -145,6 +145,42 @@ func TestWhatLostItsDetailsInAFullJournalDoesNotReplaceThemInGit(t *testing.T) {
 	require.Contains(t, string(change.Files["rotation-status/demo/r.yaml"]), "no room for the details")
 }
 
+func TestTheStatusOfAManifestWithAnythingAnywhereIsReadBack(t *testing.T) {
+	s := ended(PhaseDenied, TypeDenied, "rotations/r.yaml:9: spec.timeout is not a duration")
+	s.Request.ID = ""
+	s.Request.Manifest = map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{"a": 1, "gitrota.dev/server": []any{"x"}}, "labels": "none"},
+		"spec":     map[string]any{"timeout": 5, "maxRetries": "many", "apply": []any{}, "databaseRef": "db", "authentication": 1},
+	}
+	content, err := marshalStatus(s)
+	require.NoError(t, err)
+	back, err := ParseStatus(content)
+	require.NoError(t, err)
+	require.Equal(t, PhaseDenied, back.Phase)
+	require.Equal(t, "demo/r", back.Request.Key())
+	again, err := marshalStatus(back)
+	require.NoError(t, err)
+	require.Equal(t, string(content), string(again))
+
+	s.Request.Manifest = map[string]any{"spec": "none"}
+	content, err = marshalStatus(s)
+	require.NoError(t, err)
+	_, err = ParseStatus(content)
+	require.NoError(t, err)
+}
+
+func TestTheStatusOfARollbackSaysWhatItUndoes(t *testing.T) {
+	s := ended(PhaseSuccessful, TypeSuccessful, "done")
+	s.Request.Kind = "RotationRollback"
+	s.Request.Manifest = map[string]any{"kind": "RotationRollback", "spec": map[string]any{"databaseRef": map[string]any{"name": "db"}, "rotationId": "0ecb"}}
+	content, err := marshalStatus(s)
+	require.NoError(t, err)
+	back, err := ParseStatus(content)
+	require.NoError(t, err)
+	require.Equal(t, "RotationRollback", back.Request.Kind)
+	require.Equal(t, "0ecb", back.Request.Undo)
+}
+
 func TestAPathWithAColonIsReadBackFromAStatusFile(t *testing.T) {
 	s := ended(PhaseSuccessful, TypeSuccessful, "done")
 	s.Request.Source.Path = "rotations/at 12:30/r.yaml"

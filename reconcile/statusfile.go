@@ -92,28 +92,11 @@ func marshalStatus(s Status) ([]byte, error) {
 // ParseStatus reads a status file back, as far as it matters for serving the request on. A file without a status.phase
 // is an error.
 func ParseStatus(content []byte) (Status, error) {
-	var object struct {
-		Kind     string
-		Metadata struct {
-			Name, Namespace string
-			Annotations     map[string]string
-		}
-		Spec struct {
-			DatabaseRef    struct{ Name string }
-			Authentication struct {
-				SecretRef struct{ Name string }
-			}
-			Timeout    string
-			Apply      string
-			MaxRetries *int
-			RotationID string
-		}
-		Status manifestStatus
-	}
 	text, err := yaml.YAMLToJSON(content)
 	if err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
 	}
+	var object struct{ Status manifestStatus }
 	var written map[string]any
 	if err := errors.Join(json.Unmarshal(text, &object), json.Unmarshal(text, &written)); err != nil {
 		return Status{}, fmt.Errorf("reading a status file: %w", err)
@@ -122,18 +105,23 @@ func ParseStatus(content []byte) (Status, error) {
 	if object.Status.Phase == "" {
 		return Status{}, fmt.Errorf("reading a status file: it has no status.phase")
 	}
-	annotations := object.Metadata.Annotations
+	annotations := map[string]string{}
+	for _, name := range []string{annotationRotation, annotationServer, annotationSourceCommit, annotationSourceAuthor, annotationSourcePath, annotationSourceSigner} {
+		annotations[name] = stringAt(written, "metadata", "annotations", name)
+	}
 	request := Request{
-		Kind: object.Kind, Undo: object.Spec.RotationID,
-		Namespace: object.Metadata.Namespace, Name: object.Metadata.Name, ID: annotations[annotationRotation],
-		Database: object.Spec.DatabaseRef.Name, SecretRef: object.Spec.Authentication.SecretRef.Name,
-		Always: object.Spec.Apply == manifest.ApplyAlways, MaxRetries: 1,
+		Kind: stringAt(written, "kind"), Undo: stringAt(written, "spec", "rotationId"),
+		Namespace: stringAt(written, "metadata", "namespace"), Name: stringAt(written, "metadata", "name"), ID: annotations[annotationRotation],
+		Database: stringAt(written, "spec", "databaseRef", "name"), SecretRef: stringAt(written, "spec", "authentication", "secretRef", "name"),
+		Always: stringAt(written, "spec", "apply") == manifest.ApplyAlways, MaxRetries: 1,
 		Manifest: written,
 		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor], Signer: annotations[annotationSourceSigner]},
 	}
-	request.Timeout, _ = time.ParseDuration(object.Spec.Timeout)
-	if object.Spec.MaxRetries != nil {
-		request.MaxRetries = *object.Spec.MaxRetries
+	request.Timeout, _ = time.ParseDuration(stringAt(written, "spec", "timeout"))
+	if spec, _ := written["spec"].(map[string]any); spec != nil {
+		if retries, ok := spec["maxRetries"].(float64); ok {
+			request.MaxRetries = int(retries)
+		}
 	}
 	if text := annotations[annotationServer]; text != "" {
 		if err := json.Unmarshal([]byte(text), &request.Server); err != nil {
@@ -146,6 +134,17 @@ func ParseStatus(content []byte) (Status, error) {
 		request.Source.Line, _ = strconv.Atoi(place[colon+1:])
 	}
 	return Status{Request: request, Phase: object.Status.Phase, Conditions: object.Status.Conditions}, nil
+}
+
+// stringAt returns the string at a path of an object; "" where there is none, or something else. A request that is denied
+// may have anything anywhere, and its status has to be read all the same: one that could not be read would be written
+// again for ever.
+func stringAt(object map[string]any, path ...string) string {
+	for _, name := range path[:len(path)-1] {
+		object, _ = object[name].(map[string]any)
+	}
+	text, _ := object[path[len(path)-1]].(string)
+	return text
 }
 
 // equal compares what two statuses would write.
