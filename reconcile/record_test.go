@@ -169,6 +169,25 @@ func TestTheStatusOfAManifestWithAnythingAnywhereIsReadBack(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestWhatAnAuthorWritesUnderGitrotasNamesIsNotInTheStatus(t *testing.T) {
+	s := ended(PhaseDenied, TypeDenied, "no")
+	s.Request.ID = ""
+	s.Request.Manifest = map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+		"ticket": "DBA-17", "gitrota.dev/rotation-id": "forged", "gitrota.dev/source-signer": "the boss", "gitrota.dev/server": `{"endpoints":["evil.example.com"]}`,
+	}}}
+	content, err := marshalStatus(s)
+	require.NoError(t, err)
+	require.NotContains(t, string(content), "forged")
+	require.NotContains(t, string(content), "the boss")
+	require.NotContains(t, string(content), "evil.example.com")
+	require.Contains(t, string(content), "ticket: DBA-17")
+	back, err := ParseStatus(content)
+	require.NoError(t, err)
+	require.Empty(t, back.Request.ID)
+	require.Nil(t, back.Request.Server)
+	require.Len(t, s.Request.Manifest["metadata"].(map[string]any)["annotations"], 4, "the manifest itself is left as it is")
+}
+
 func TestTheStatusOfARollbackSaysWhatItUndoes(t *testing.T) {
 	s := ended(PhaseSuccessful, TypeSuccessful, "done")
 	s.Request.Kind = "RotationRollback"

@@ -73,10 +73,13 @@ func marshalStatus(s Status) ([]byte, error) {
 		annotationServer: server, annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
 		annotationSourceAuthor: source.Author, annotationSourceSigner: source.Signer, annotationSourcePath: place,
 	} {
+		// What an author writes under gitrota's names is no word of gitrota's.
+		delete(annotations, name)
 		if value != "" {
 			annotations[name] = value
 		}
 	}
+	delete(metadata, "annotations")
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations
 	}
