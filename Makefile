@@ -41,20 +41,20 @@ demo: build devcluster ## rotate twice before your eyes; KEEP=1 leaves everythin
 	@.build/demo
 
 .PHONY: test
-test: tsql devcluster ## run every test, with real clusters, Git and SQL clients; RACE=1: with the race detector, V=1: verbose
+test: clients devcluster ## run every test, with real clusters, Git and SQL clients; RACE=1: with the race detector, V=1: verbose
 	@failed=0; \
 	go test $(TESTFLAGS) $(if $(RACE),-race) ./... || failed=1; \
 	go test -C $(DEVCLUSTER) $(TESTFLAGS) ./... || failed=1; \
 	exit $$failed
 
-# FreeTDS is the second client that the SQL Server stand-in has to convince.
-.PHONY: tsql
-tsql:
-	@command -v tsql >/dev/null && exit; \
+# FreeTDS is the second client that the SQL Server stand-in has to convince; gpg and ssh-keygen sign as people do.
+.PHONY: clients
+clients:
+	@command -v tsql >/dev/null && command -v gpg >/dev/null && command -v ssh-keygen >/dev/null && exit; \
 	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	echo "installing the Debian package freetds-bin, whose tsql the tests need"; \
-	if ! { $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends freetds-bin; }; then \
-		echo "The tests need tsql of FreeTDS, and it could not be installed. Install the package freetds-bin (Debian, Ubuntu) or freetds." >&2; \
+	echo "installing the Debian packages freetds-bin, gpg and openssh-client, whose tsql, gpg and ssh-keygen the tests need"; \
+	if ! { $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends freetds-bin gpg gpg-agent openssh-client; }; then \
+		echo "The tests need tsql of FreeTDS, gpg and ssh-keygen, and they could not be installed. Install the packages freetds-bin, gpg and openssh-client (Debian, Ubuntu) or those of your system." >&2; \
 		exit 1; \
 	fi
 
@@ -74,7 +74,7 @@ crash: ## try to lose a credential: every fault at every call, and SCHEDULES (40
 	grep '^crash: ' .build/crash.log
 
 .PHONY: kill
-kill: tsql devcluster ## kill the real agent at every write, change and push of a group's rotation (some minutes)
+kill: clients devcluster ## kill the real agent at every write, change and push of a group's rotation (some minutes)
 	go test -timeout=40m -count=1 -v -run='AgentOfAGroupKilled' ./cmd/gitrota -every-moment | grep -v '^=== '
 
 .PHONY: fuzz

@@ -15,9 +15,9 @@ import (
 
 func TestSigningCommits(t *testing.T) {
 	keys := gittest.NewServer(t, gittest.Options{})
-	made := map[string]*gittest.SigningKey{"an SSH key": keys.NewSSHKey("ed25519", "")}
-	if gittest.HasGPG() {
-		made["an OpenPGP key"] = keys.NewOpenPGPKey("gitrota <gitrota@example.com>", "correct horse", time.Now().AddDate(0, 0, -2), "1y")
+	made := map[string]*gittest.SigningKey{
+		"an SSH key":     keys.NewSSHKey("ed25519", ""),
+		"an OpenPGP key": keys.NewOpenPGPKey("gitrota <gitrota@example.com>", "correct horse", time.Now().AddDate(0, 0, -2), "1y"),
 	}
 	for kind, key := range made {
 		onBoth(t, "what is written is signed with "+kind+", and git calls it good", func(t *testing.T, repo *gittest.Repo, o gitsource.Options) {

@@ -35,12 +35,6 @@ func (s *Server) NewSSHKey(kind, passphrase string) *SigningKey {
 	}
 }
 
-// HasGPG reports whether this machine can make and check OpenPGP signatures.
-func HasGPG() bool {
-	_, err := exec.LookPath("gpg")
-	return err == nil
-}
-
 // NewOpenPGPKey makes an OpenPGP key that begins on a day and lasts as long as gpg is told, such as 1y or never, with a
 // subkey for signing, as many people have.
 func (s *Server) NewOpenPGPKey(user, passphrase string, begins time.Time, lasts string) *SigningKey {
