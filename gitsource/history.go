@@ -17,9 +17,10 @@ var (
 	errNoTree = errors.New("a tree is missing in the history")
 )
 
-// origins finds the commit that brought the content which each path has at rev. All paths go back together, from
-// parent to parent, and only what differs between two trees is looked at.
-func origins(o *objects, rev plumbing.Hash, paths []string) (map[string]Commit, error) {
+// origins finds where the content came from that each path has at rev, or with removed, which no path may be there for,
+// what took it away. All paths go back together, from parent to parent, and only what differs between two trees is looked
+// at.
+func origins(o *objects, rev plumbing.Hash, paths []string, removed bool) (map[string]Origin, error) {
 	if !o.has(rev) {
 		return nil, errTooShallow
 	}
@@ -29,19 +30,25 @@ func origins(o *objects, rev plumbing.Hash, paths []string) (map[string]Commit, 
 	}
 	sorted := slices.Compact(slices.Sorted(slices.Values(paths)))
 	// What is not there is no different from nothing.
-	if absent, _, err := o.compare(start.TreeHash, plumbing.ZeroHash, "", sorted); err != nil {
+	switch absent, present, err := o.compare(start.TreeHash, plumbing.ZeroHash, "", sorted); {
+	case err != nil:
 		return nil, err
-	} else if len(absent) > 0 {
+	case len(absent) > 0 && !removed:
 		return nil, &Error{Kind: ErrFileNotFound, Detail: fmt.Sprintf("%q at %s", absent[0], rev)}
+	case len(present) > 0 && removed:
+		return nil, fmt.Errorf("%q is there at %s, and was not removed", present[0], rev)
 	}
-	found := map[string]Commit{}
+	found := map[string]Origin{}
+	landed := map[string]Commit{} // of paths that have left the line of first parents
 	active := map[plumbing.Hash]*trail{rev: {start, sorted}}
 	for len(active) > 0 {
 		// The newest first, so that paths that took different ways through a merge meet again before they go on.
 		at := newest(active)
 		delete(active, at.commit.Hash)
 		left := at.paths
-		for _, hash := range at.commit.ParentHashes {
+		raw, _ := o.get(at.commit.Hash)
+		own := describe(at.commit, raw.bytes)
+		for i, hash := range at.commit.ParentHashes {
 			if !o.has(hash) {
 				return nil, errTooShallow
 			}
@@ -49,9 +56,18 @@ func origins(o *objects, rev plumbing.Hash, paths []string) (map[string]Commit, 
 			if err != nil {
 				return nil, err
 			}
-			same, other, err := o.compare(at.commit.TreeHash, parent.TreeHash, "", left)
+			from, to := at.commit.TreeHash, parent.TreeHash
+			if removed {
+				from, to = to, from // nothing, as long as the parent has nothing either
+			}
+			same, other, err := o.compare(from, to, "", left)
 			if err != nil {
 				return nil, err
+			}
+			for _, path := range same {
+				if _, left := landed[path]; i > 0 && !left {
+					landed[path] = own
+				}
 			}
 			if len(same) > 0 {
 				if active[hash] == nil {
@@ -65,9 +81,12 @@ func origins(o *objects, rev plumbing.Hash, paths []string) (map[string]Commit, 
 				break
 			}
 		}
-		raw, _ := o.get(at.commit.Hash)
 		for _, path := range left {
-			found[path] = describe(at.commit, raw.bytes)
+			origin := Origin{Commit: own, Landed: own}
+			if merge, ok := landed[path]; ok {
+				origin.Landed = merge
+			}
+			found[path] = origin
 		}
 	}
 	return found, nil
@@ -118,6 +137,36 @@ func reaches(o *objects, from, wanted plumbing.Hash) (bool, error) {
 		return false, errTooShallow
 	}
 	return false, nil
+}
+
+// between lists the commits from rev back to another one, without it, the newest first and most of them. What was not
+// fetched, because it lies behind the other one, is left out.
+func between(o *objects, rev, since plumbing.Hash, most int) ([]Commit, error) {
+	if reached, err := reaches(o, rev, since); err != nil || !reached {
+		return nil, err
+	}
+	var list []Commit
+	seen := map[plumbing.Hash]bool{rev: true, since: true}
+	for next := []plumbing.Hash{rev}; len(next) > 0 && len(list) < most; {
+		hash := next[0]
+		next = next[1:]
+		raw, here := o.get(hash)
+		if !here || hash == since {
+			continue
+		}
+		c, err := o.commit(hash)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, describe(c, raw.bytes))
+		for _, parent := range c.ParentHashes {
+			if !seen[parent] {
+				seen[parent] = true
+				next = append(next, parent)
+			}
+		}
+	}
+	return list, nil
 }
 
 // parents reads the parents of a commit.

@@ -209,6 +209,61 @@ func TestOrigin(t *testing.T) {
 		got, err := r.Origin(t.Context(), repo.Head(), "a.yaml")
 		require.NoError(t, err)
 		require.Equal(t, proposed, got.Hash)
+		require.Equal(t, repo.Head(), got.Landed.Hash, "and the merge, by which it came to the branch")
+	})
+
+	t.Run("what came to the branch by itself landed with its own commit, whatever was merged since", func(t *testing.T) {
+		repo, r := newRepo("landed")
+		brought := repo.Commit(map[string]string{"a.yaml": "this"}, "bring a")
+		repo.OnBranch("proposal").Commit(map[string]string{"b.yaml": "this"}, "propose b")
+		repo.Commit(map[string]string{"y": "y"}, "meanwhile")
+		repo.Merge("proposal", "Merge pull request #1")
+		got, err := r.Origin(t.Context(), repo.Head(), "a.yaml")
+		require.NoError(t, err)
+		require.Equal(t, []string{brought, brought}, []string{got.Hash, got.Landed.Hash})
+	})
+
+	t.Run("who removed a file is found, also through a merge", func(t *testing.T) {
+		repo, r := newRepo("removed")
+		repo.Commit(map[string]string{"d/a.yaml": "this", "b": "b"}, "bring a")
+		proposal := repo.OnBranch("proposal")
+		removed := proposal.Delete("remove a", "d/a.yaml")
+		repo.Commit(map[string]string{"y": "y"}, "meanwhile")
+		repo.Merge("proposal", "Merge pull request #1")
+		merge := repo.Head()
+		repo.Commit(map[string]string{"y": "z"}, "afterwards")
+		got, err := r.Removals(t.Context(), repo.Head(), "d/a.yaml")
+		require.NoError(t, err)
+		require.Equal(t, []string{removed, merge}, []string{got["d/a.yaml"].Hash, got["d/a.yaml"].Landed.Hash})
+		_, err = r.Removals(t.Context(), repo.Head(), "b")
+		require.ErrorContains(t, err, `"b" is there`)
+	})
+
+	t.Run("the commits since another one are listed, with what they say", func(t *testing.T) {
+		repo, r := newRepo("between")
+		repo.Commit(map[string]string{"a": "0"}, "before")
+		since := repo.Commit(map[string]string{"a": "1"}, "bring a")
+		proposed := repo.OnBranch("proposal").Commit(map[string]string{"b": "1"}, "approve\n\nApproves: a@1\nApproves: b@2")
+		meanwhile := repo.Commit(map[string]string{"c": "1"}, "meanwhile")
+		repo.Merge("proposal", "Merge pull request #1")
+		list, err := r.Between(t.Context(), repo.Head(), since)
+		require.NoError(t, err)
+		var hashes []string
+		for _, c := range list {
+			hashes = append(hashes, c.Hash)
+		}
+		require.ElementsMatch(t, []string{repo.Head(), meanwhile, proposed}, hashes)
+		for _, c := range list {
+			if c.Hash == proposed {
+				require.Equal(t, []string{"a@1", "b@2"}, c.Trailers("Approves"))
+			} else {
+				require.Empty(t, c.Trailers("Approves"))
+			}
+		}
+		repo.Reset(since)
+		list, err = r.Between(t.Context(), since, proposed)
+		require.NoError(t, err)
+		require.Empty(t, list, "what is not behind it has nothing in between")
 	})
 
 	t.Run("an older revision is looked up as it was, also when the branch has moved on", func(t *testing.T) {

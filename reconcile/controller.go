@@ -17,7 +17,7 @@ import (
 type Repository interface {
 	Head(ctx context.Context) (string, error)
 	Snapshot(ctx context.Context, dirs ...string) (*gitsource.Snapshot, error)
-	Origins(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Commit, error)
+	Origins(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error)
 	Contains(ctx context.Context, revision, commit string) (bool, error)
 	Write(ctx context.Context, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error)
 }
@@ -47,7 +47,7 @@ type Controller struct {
 	files   map[string]*manifest.File // by path and blob: what has not changed is not parsed again
 	parsed  map[string]Status         // status files, by path and blob
 	set     *manifest.Set
-	origins map[string]gitsource.Commit // by path and blob
+	origins map[string]gitsource.Origin // by path and blob
 	doubted map[string]bool             // those that are looked for again, should history be rewritten with a signature
 
 	keepers   map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
@@ -77,7 +77,7 @@ func NewController(options Options) *Controller {
 		options.Statuses = options.Repository
 	}
 	c := &Controller{
-		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Commit{}, doubted: map[string]bool{},
+		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Origin{}, doubted: map[string]bool{},
 		changed: make(chan struct{}, 1),
 		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, ended: map[Phase]int{},
 	}

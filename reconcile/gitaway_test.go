@@ -100,11 +100,11 @@ func (r remote) Snapshot(context.Context, ...string) (*gitsource.Snapshot, error
 	return ask(r, func() (*gitsource.Snapshot, error) { return r.git.snapshot(), nil })
 }
 
-func (r remote) Origins(_ context.Context, _ string, paths ...string) (map[string]gitsource.Commit, error) {
-	return ask(r, func() (map[string]gitsource.Commit, error) {
-		found := map[string]gitsource.Commit{}
+func (r remote) Origins(_ context.Context, _ string, paths ...string) (map[string]gitsource.Origin, error) {
+	return ask(r, func() (map[string]gitsource.Origin, error) {
+		found := map[string]gitsource.Origin{}
 		for _, p := range paths {
-			found[p] = gitsource.Commit{Hash: "c0ffee", Time: r.git.tip().brought[p]}
+			found[p] = gitsource.Origin{Commit: gitsource.Commit{Hash: "c0ffee", Time: r.git.tip().brought[p]}}
 		}
 		return found, nil
 	})

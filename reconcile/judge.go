@@ -87,7 +87,7 @@ func (c *Controller) note(old Status, reason, message string, now time.Time) {
 }
 
 // requestOf takes a request out of its manifest, with what the other documents say about its database.
-func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Commit) Request {
+func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Origin) Request {
 	request := Request{
 		Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, ID: r.ID,
 		Database: r.Spec.DatabaseRef.Name, Always: r.Spec.Apply == manifest.ApplyAlways, MaxRetries: r.Spec.MaxRetries,

@@ -57,6 +57,6 @@ func BenchmarkLoadWithTenThousandFinishedRequests(b *testing.B) {
 // noOrigins is a repository that is asked for origins only.
 type noOrigins struct{ Repository }
 
-func (noOrigins) Origins(context.Context, string, ...string) (map[string]gitsource.Commit, error) {
+func (noOrigins) Origins(context.Context, string, ...string) (map[string]gitsource.Origin, error) {
 	return nil, nil
 }

@@ -29,7 +29,7 @@ func (c *Controller) signedBy(r *manifest.Request, blobs map[string]string) (str
 	signer := ""
 	var problems []manifest.Problem
 	for _, path := range c.set.Basis(r) {
-		commit := c.origins[blobs[path]]
+		commit := c.origins[blobs[path]].Commit
 		who, err := c.RequestSigners.Verify(commit.Raw)
 		if err != nil {
 			c.doubted[blobs[path]] = true
