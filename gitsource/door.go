@@ -28,8 +28,9 @@ type door struct {
 // that an operation takes.
 const keptVersions = 8
 
-func newDoor(to remote, opts Options) (*door, error) {
-	open := func(auth Auth) (access, error) {
+// gitDoor is the one to a repository.
+func gitDoor(to remote, opts Options) (*door, error) {
+	return newDoor(opts, func(auth Auth) (access, error) {
 		if err := auth.check(to, opts.AllowPlainHTTP); err != nil {
 			return nil, err
 		}
@@ -37,7 +38,10 @@ func newDoor(to remote, opts Options) (*door, error) {
 			return newSSHWire(to, auth)
 		}
 		return newHTTPWire(to, auth, opts.Now)
-	}
+	})
+}
+
+func newDoor(opts Options, open func(Auth) (access, error)) (*door, error) {
 	d := &door{}
 	if opts.AuthDir == "" {
 		only, err := open(opts.Auth)

@@ -96,8 +96,10 @@ const maxServerText = 2000
 const maxWords = 4 * maxServerText
 
 // scrub makes somebody else's text fit to be shown: no secrets, one line, no control characters, not endless.
-func (r *Repository) scrub(text string) string {
-	for _, secret := range r.secrets() {
+func (r *Repository) scrub(text string) string { return scrub(text, r.secrets()) }
+
+func scrub(text string, secrets []string) string {
+	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "<secret>")
 	}
 	return oneLine(text, maxServerText)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/gitrota/gitrota/gitsource/protocol"
+	"github.com/gitrota/gitrota/policies/credential"
 )
 
 // httpWire speaks Git's smart HTTP protocol over a client of its own, so that one repository's CA, credentials and
@@ -22,6 +23,8 @@ type httpWire struct {
 	auth   Auth
 	app    *appTokens // nil: the credentials are not a GitHub App's
 	client *http.Client
+	// present puts a user name, "" for a bearer token, and a secret on a request.
+	present func(req *http.Request, username string, secret credential.Password)
 
 	mu    sync.Mutex
 	known map[string]httpGreeting // by service

@@ -113,7 +113,7 @@ func Open(opts Options) (*Repository, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	d, err := newDoor(remote, opts)
+	d, err := gitDoor(remote, opts)
 	if err != nil {
 		return nil, err
 	}

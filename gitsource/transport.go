@@ -30,9 +30,10 @@ func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) 
 		proxy = http.ProxyURL(chosen)
 	}
 	w := &httpWire{
-		known: map[string]httpGreeting{},
-		base:  strings.TrimSuffix(to.String(), "/"),
-		auth:  auth,
+		known:   map[string]httpGreeting{},
+		base:    strings.TrimSuffix(to.String(), "/"),
+		auth:    auth,
+		present: presentToGit,
 		client: &http.Client{
 			CheckRedirect: checkRedirect,
 			Transport: &http.Transport{
@@ -112,9 +113,9 @@ func checkRedirect(next *http.Request, before []*http.Request) error {
 	return nil
 }
 
-// do sends a request with the credentials and returns a successful response. The token of a GitHub App is fetched anew
-// if the server does not take the one that we have: it may have been revoked.
-func (w *httpWire) do(req *http.Request) (*http.Response, error) {
+// ask sends a request with the credentials and returns the response, whatever it says. The token of a GitHub App is
+// fetched anew if the server does not take the one that we have: it may have been revoked.
+func (w *httpWire) ask(req *http.Request) (*http.Response, error) {
 	res, used, err := w.send(req)
 	if err == nil && res.StatusCode == http.StatusUnauthorized && w.app != nil {
 		res.Body.Close()
@@ -127,6 +128,12 @@ func (w *httpWire) do(req *http.Request) (*http.Response, error) {
 		}
 		res, _, err = w.send(again)
 	}
+	return res, err
+}
+
+// do is ask for a successful response.
+func (w *httpWire) do(req *http.Request) (*http.Response, error) {
+	res, err := w.ask(req)
 	if err != nil {
 		return nil, err
 	}
@@ -181,14 +188,23 @@ func (w *httpWire) send(req *http.Request) (*http.Response, credential.Password,
 		if token, err = w.app.token(req.Context()); err != nil {
 			return nil, token, err
 		}
-		req.SetBasicAuth(appUsername, token.Reveal())
+		w.present(req, appUsername, token)
 	case !w.auth.BearerToken.IsZero():
-		req.Header.Set("Authorization", "Bearer "+w.auth.BearerToken.Reveal())
+		w.present(req, "", w.auth.BearerToken)
 	case w.auth.Username != "":
-		req.SetBasicAuth(w.auth.Username, w.auth.Password.Reveal())
+		w.present(req, w.auth.Username, w.auth.Password)
 	}
 	res, err := w.client.Do(req)
 	return res, token, withoutURL(err)
+}
+
+// presentToGit puts credentials on a request as Git servers take them. A bearer token has no user name.
+func presentToGit(req *http.Request, username string, secret credential.Password) {
+	if username == "" {
+		req.Header.Set("Authorization", "Bearer "+secret.Reveal())
+		return
+	}
+	req.SetBasicAuth(username, secret.Reveal())
 }
 
 // withoutURL returns an HTTP client's error without the method and URL, which are said elsewhere.
