@@ -73,6 +73,9 @@ func TestOnceDueStaysDueAndDatesOnlyMoveOn(t *testing.T) {
 		require.False(t, earlier.Due && !later.Due, "%s became %s", earlier.Message, later.Message)
 		require.False(t, later.Date.Before(earlier.Date), "%s became %s", earlier.Message, later.Message)
 		require.False(t, !earlier.Due && later.Due && earlier.Drawn.After(in.Now), "%s came early: %s", earlier.Message, later.Message)
+		if !later.Due {
+			require.Equal(t, earlier.Message, later.Message, "nothing has happened, so nothing is told")
+		}
 	})
 }
 
