@@ -76,6 +76,11 @@ func TestDue(t *testing.T) {
 		message: `due since 2026-12-06T02:00:00Z: a date of "0 3 * * 0" in Europe/Berlin after the last rotation at 2026-12-01T00:00:00Z`,
 		date:    "2026-12-06T02:00:00Z", begins: "2026-12-06T02:00:00Z", requestName: "orders-scheduled-20261206t0200z",
 	}, {
+		name: "a date that has come in the repeated hour has come when the clock shows less again", rule: schedule.Rule{Cron: "45 2 * * 0", TimeZone: "Europe/Berlin"},
+		last: "2026-10-20T00:00:00Z", now: "2026-10-25T01:30:00Z", reason: schedule.DueNow,
+		message: `due since 2026-10-25T00:45:00Z: a date of "45 2 * * 0" in Europe/Berlin after the last rotation at 2026-10-20T00:00:00Z`,
+		date:    "2026-10-25T00:45:00Z", begins: "2026-10-25T01:30:00Z", requestName: "orders-scheduled-20261025t0045z",
+	}, {
 		name: "cron without a zone is UTC", rule: schedule.Rule{Cron: "0 3 * * 0"},
 		last: "2026-12-01T00:00:00Z", now: "2026-12-06T02:00:00Z", reason: schedule.NotDue,
 		message: `due at 2026-12-06T03:00:00Z: a date of "0 3 * * 0" in UTC after the last rotation at 2026-12-01T00:00:00Z`,
@@ -179,6 +184,9 @@ func TestDatesByTheClockOnTheWall(t *testing.T) {
 	}, {
 		name: "rotated between the two, it does not come again", cron: "30 2 * * *", zone: "Europe/Berlin", last: "2026-10-25T00:45:00Z",
 		dates: []string{"2026-10-26T02:30:00+01:00"},
+	}, {
+		name: "rotated after the skipped hour and before what was to come in it, it still comes", cron: "30 2 * * *", zone: "Europe/Berlin", last: "2026-03-29T03:10:00+02:00",
+		dates: []string{"2026-03-29T03:30:00+02:00", "2026-03-30T02:30:00+02:00"},
 	}, {
 		name: "a date in the hour that New York skips comes an hour later", cron: "15 2 * * SUN", zone: "America/New_York", last: "2026-03-07T12:00:00Z",
 		dates: []string{"2026-03-08T03:15:00-04:00", "2026-03-15T02:15:00-04:00"},
