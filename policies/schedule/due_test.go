@@ -77,8 +77,8 @@ func TestDue(t *testing.T) {
 		date:    "2026-12-06T02:00:00Z", begins: "2026-12-06T02:00:00Z", requestName: "orders-scheduled-20261206t0200z",
 	}, {
 		name: "a date that has come in the repeated hour has come when the clock shows less again", rule: schedule.Rule{Cron: "45 2 * * 0", TimeZone: "Europe/Berlin"},
-		last: "2026-10-20T00:00:00Z", now: "2026-10-25T01:30:00Z", reason: schedule.DueNow,
-		message: `due since 2026-10-25T00:45:00Z: a date of "45 2 * * 0" in Europe/Berlin after the last rotation at 2026-10-20T00:00:00Z`,
+		last: "2026-10-10T00:00:00Z", now: "2026-10-25T01:30:00Z", reason: schedule.DueNow,
+		message: `due since 2026-10-25T00:45:00Z: a date of "45 2 * * 0" in Europe/Berlin after the last rotation at 2026-10-10T00:00:00Z`,
 		date:    "2026-10-25T00:45:00Z", begins: "2026-10-25T01:30:00Z", requestName: "orders-scheduled-20261025t0045z",
 	}, {
 		name: "cron without a zone is UTC", rule: schedule.Rule{Cron: "0 3 * * 0"},
