@@ -12,8 +12,8 @@ const (
 
 // Rule says when a database's credential is to be rotated: a time after the last rotation, or at fixed dates.
 type Rule struct {
-	Every    time.Duration // exactly one of Every and Cron is set
-	Cron     string        // five fields
+	Every    time.Duration // exactly one of Every and Cron is set; an hour or more
+	Cron     string        // five fields: minute, hour, day, month, weekday
 	TimeZone string        // of Cron, as in the IANA database; empty: UTC
 	Jitter   time.Duration // a rotation is due up to this much later, to spread a fleet
 	OnDue    OnDue         // empty: Commit
@@ -22,13 +22,13 @@ type Rule struct {
 // Window is a time of some days of the week in which rotations may begin.
 type Window struct {
 	Days       []time.Weekday // on which it begins; empty: every day
-	Start, End int            // minutes after midnight; an End that is not after Start is on the next day
+	Start, End int            // minutes after midnight, End up to 24*60; an End before Start is on the next day
 	TimeZone   string         // as in the IANA database; empty: UTC
 }
 
 // Freeze is a time in which no rotation begins.
 type Freeze struct {
-	From, Until time.Time // Until is the first moment after it
+	From, Until time.Time // Until is the first moment after it; From may be zero: since ever
 	Reason      string
 }
 
