@@ -26,7 +26,7 @@ func (c *Controller) judge(blobs map[string]string) {
 			continue // served: whatever file it is in now, it is the same request
 		}
 		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
-		problems := c.set.Blockers(r)
+		problems := c.set.Blockers(r, c.set.Database(r.Namespace, r.Spec.DatabaseRef.Name))
 		if !bound && len(problems) == 0 {
 			request.Source.Signer, problems = c.signedBy(r, blobs)
 		}
@@ -97,11 +97,11 @@ func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Origin) 
 			Commit: origin.Hash, Time: origin.Time.UTC(), Path: r.Path, Line: r.Line,
 		},
 	}
-	kind := manifest.KindMSSQLServer
 	if server := set.Server(request.Namespace, request.Database); server != nil {
-		kind, request.Server = manifest.KindServer, &server.Spec
+		request.Server = &server.Spec
 	}
-	request.Consumers, _ = set.ConsumersOf(kind, request.Namespace, request.Database) // a problem is a blocker
+	rules, _ := set.RulesFor(set.Database(request.Namespace, request.Database)) // a problem is a blocker
+	request.Consumers = rules.Consumers
 	if origin.Author.Name != "" {
 		request.Source.Author = fmt.Sprintf("%s <%s>", origin.Author.Name, origin.Author.Email)
 	}

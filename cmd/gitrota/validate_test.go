@@ -90,7 +90,7 @@ func TestValidatePrintsOneLineForEachProblem(t *testing.T) {
 			"rotations/r.yaml:9: UnusableServer: spec.databaseRef refers to the SQLServer demo/db at rotations/s.yaml:9, which cannot be used: spec.port is about pods, and spec.endpoints are none; leave it out\n" +
 				"rotations/s.yaml:9: InvalidField: spec.port is about pods, and spec.endpoints are none; leave it out\n"},
 		{"policies that differ", map[string]string{"a.yaml": policy, "b.yaml": changed(changed(policy, "name: p", "name: q"), "true", "false"), "r.yaml": request + "---\n" + rollback},
-			"rotations/a.yaml:1: PolicyConflict: rotations/a.yaml:1 and rotations/b.yaml:1 say different things about MSSQLServer demo/db, and neither is more specific; make one of them more specific, or let both say the same\n"},
+			"rotations/a.yaml:1: PolicyConflict: spec.consumers: rotations/a.yaml:1 and rotations/b.yaml:1 say different things about MSSQLServer demo/db, and neither is more specific; make one of them more specific, or let both say the same\n"},
 		{"a request for a Secret that cannot be used", map[string]string{"r.yaml": withSecret, "user.yaml": sealed(changed(secret, "basic-auth", "tls"))},
 			"rotations/r.yaml:12: UnusableSecret: spec.authentication.secretRef refers to the Secret demo/user at rotations/user.yaml:1, which cannot be used: a Secret of the type \"kubernetes.io/tls\" holds no credential; use type: kubernetes.io/basic-auth\n"},
 	} {

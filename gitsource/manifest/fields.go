@@ -86,6 +86,20 @@ func (in *reader) metadata(root, meta *yaml.Node, wanted naming) bool {
 	return namespaced && named
 }
 
+// labelsOf returns the labels in a document's metadata, nil if there are none. What is wrong with them is noted elsewhere.
+func labelsOf(root *yaml.Node) map[string]string {
+	_, meta := get(root, "metadata")
+	_, labels := get(meta, "labels")
+	if isNull(labels) || labels.Kind != yaml.MappingNode {
+		return nil
+	}
+	found := map[string]string{}
+	for i := 0; i+1 < len(labels.Content); i += 2 {
+		found[labels.Content[i].Value] = labels.Content[i+1].Value
+	}
+	return found
+}
+
 // known notes every field that is not known.
 func (in *reader) known(mapping *yaml.Node, where string, known []string) {
 	if mapping.Kind != yaml.MappingNode {
@@ -145,7 +159,7 @@ func (in *reader) scalar(value *yaml.Node, where string) (string, bool) {
 	return "", false
 }
 
-// mapping returns a field's mapping, whose fields it checks, and nil where there is none.
+// mapping returns a field's mapping, whose fields it checks, and nil where there is none. With nil, any may be there.
 func (in *reader) mapping(mapping *yaml.Node, field, where string, known []string) *yaml.Node {
 	_, value := get(mapping, field)
 	if isNull(value) {
@@ -155,8 +169,20 @@ func (in *reader) mapping(mapping *yaml.Node, field, where string, known []strin
 		in.problem(value, ReasonInvalidField, where+" is "+kindName(value)+" and not a mapping", "")
 		return nil
 	}
-	in.known(value, where, known)
+	if known != nil {
+		in.known(value, where, known)
+	}
 	return value
+}
+
+// isMapping reports whether an item of a list is a mapping, whose fields it checks.
+func (in *reader) isMapping(item *yaml.Node, where string, known []string, likeThis string) bool {
+	if item.Kind != yaml.MappingNode {
+		in.problem(item, ReasonInvalidField, where+" is "+kindName(item)+" and not a mapping", likeThis)
+		return false
+	}
+	in.known(item, where, known)
+	return true
 }
 
 // list returns the items of a field, nil where it is not there or holds none.

@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(strings.Replace(legacy, "caSecret: {name: legacy-ca}", "certificate: \"-----BEGIN CERTIFICATE-----\\nAA==\\n-----END CERTIFICATE-----\"", 1), false)
 	f.Add(rollback+"---\n"+strings.Replace(rollback, "RotationRollback", "RotationRollbak", 1), false)
 	f.Add(policy+"---\n"+strings.Replace(policy, "production", "other", 1)+"---\n"+generated, false)
+	f.Add(wholePolicy+"---\n"+generated, false)
 	f.Fuzz(func(t *testing.T, content string, isJSON bool) {
 		path := "a.yaml"
 		if isJSON {
@@ -50,7 +51,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, r := range set.Requests {
-			_, problem := set.ConsumersOf(manifest.KindServer, r.Namespace, r.Spec.DatabaseRef.Name)
+			_, problem := set.RulesFor(set.Database(r.Namespace, r.Spec.DatabaseRef.Name))
 			require.True(t, problem == nil || problem.Message != "" && problem.Path == path)
 		}
 		for _, p := range set.Policies {

@@ -21,7 +21,7 @@ const (
 var gitrotaKinds = []string{KindServer, KindPolicy, KindRollback}
 
 // add sorts one document by its kind.
-func (f *File) add(d document, source []byte) {
+func (f *File) add(d document) {
 	version, kind := text(d.root, "apiVersion"), text(d.root, "kind")
 	group, _, _ := strings.Cut(version, "/")
 	_, sops := get(d.root, "sops")
@@ -32,12 +32,15 @@ func (f *File) add(d document, source []byte) {
 		f.addServer(d)
 	case version == gitrotaVersion && kind == KindPolicy:
 		f.addPolicy(d)
+	case kind == KindGuardrails && (group == gitrotaGroup || isLikeGitrota(version)):
+		f.problem(d, at(d, "kind"), ReasonMisplacedGuardrails, "guardrails in Git are not read: they would bind nobody who can change them",
+			"remove them here, and give the file to the agent with --guardrails")
 	case kind == secretKind && !strings.Contains(version, "/"):
-		f.addSecret(d, source)
+		f.addSecret(d)
 	case !isNull(sops) && (isEncrypted(version) || isEncrypted(kind)):
 		f.problem(d, d.root, ReasonEncryptedMetadata, "SOPS has encrypted the kind of this document, so nobody can tell what it is", encryptHint)
 	case kind == "List" && version == "v1":
-		f.addItems(d, source)
+		f.addItems(d)
 	case kind == KindRequest:
 		f.problem(d, at(d, "apiVersion"), ReasonUnsupportedAPIVersion,
 			fmt.Sprintf("%s is not served in apiVersion %q", kind, version), "use "+requestVersion)
@@ -67,14 +70,14 @@ func isLikeGitrota(version string) bool {
 }
 
 // addItems reads a List as if its items were documents.
-func (f *File) addItems(d document, source []byte) {
+func (f *File) addItems(d document) {
 	_, items := get(d.root, "items")
 	if items == nil || items.Kind != yaml.SequenceNode {
 		return
 	}
 	for _, item := range items.Content {
 		if item.Kind == yaml.MappingNode && text(item, "kind") != "List" {
-			f.add(document{d.path, item}, source)
+			f.add(document{d.path, item})
 		}
 	}
 }

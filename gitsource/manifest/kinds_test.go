@@ -54,7 +54,7 @@ func TestValidateLooksAtWhatARequestRefersTo(t *testing.T) {
 		const all = "apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: a}\nspec: {consumers: {restart: true}}\n"
 		const none = "apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: b}\nspec: {consumers: {restart: false}}\n"
 		require.Equal(t, []string{
-			`a.yaml:1: PolicyConflict: a.yaml:1 and b.yaml:1 say different things about SQLServer shop/legacy, and neither is more specific; make one of them more specific, or let both say the same`,
+			`a.yaml:1: PolicyConflict: spec.consumers: a.yaml:1 and b.yaml:1 say different things about SQLServer shop/legacy, and neither is more specific; make one of them more specific, or let both say the same`,
 		}, said(map[string][]byte{
 			"a.yaml": []byte(all), "b.yaml": []byte(none), "s.yaml": []byte(legacy),
 			"r.yaml": []byte(rollback + "---\n" + "apiVersion: gitrota.dev/v1alpha1\nkind: RotationRollback\nmetadata: {name: b, namespace: shop}\nspec: {databaseRef: {name: legacy}}\n"),

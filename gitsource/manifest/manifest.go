@@ -59,8 +59,9 @@ func ParseFile(path string, content []byte) *File {
 	documents, problems := split(path, content)
 	f.problems = problems
 	for _, d := range documents {
-		f.add(d, content)
+		f.add(d)
 	}
+	f.seal(content)
 	f.problems = bounded(f.problems)
 	return f
 }

@@ -2,11 +2,15 @@ package manifest
 
 import (
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gitrota/gitrota/policies/approval"
+	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/policies/pace"
+	"github.com/gitrota/gitrota/policies/schedule"
 	"github.com/gitrota/gitrota/policies/selection"
 )
 
@@ -21,8 +25,16 @@ type Policy struct {
 	Line            int    // where it begins
 
 	Databases []Databases // which it is about; nil: a problem leaves it open
-	Consumers *Consumers  // to restart after a rotation; nil: none
-	Problems  []Problem   // why it cannot be used; the rest is then incomplete
+
+	// The sections, nil where the policy says nothing in one.
+	Consumers   *Consumers // to restart after a rotation; MaxConcurrent 0: none
+	Approval    *approval.Rule
+	Schedule    *schedule.Rule
+	Maintenance *schedule.Maintenance
+	Password    *credential.Rules
+	Limits      *pace.Limits
+
+	Problems []Problem // why it cannot be used; the rest is then incomplete
 }
 
 // Databases are some of the databases that a policy is about.
@@ -46,9 +58,9 @@ func (p *Policy) place() Problem {
 func (p *Policy) note(problem Problem) { p.Problems = append(slices.Clone(p.Problems), problem) }
 
 var (
-	policyFields    = []string{"databases", "consumers"}
-	databasesFields = []string{"namespace", "name", "kind"}
-	consumersFields = []string{"restart", "maxConcurrent"}
+	policySections  = []string{"consumers", "approval", "schedule", "maintenance", "password", "limits"}
+	policyFields    = append([]string{"databases"}, policySections...)
+	databasesFields = []string{"namespace", "name", "kind", "labels"}
 )
 
 var policyNaming = naming{metadata: "give metadata.name", name: "every policy needs a name of its own"}
@@ -72,8 +84,11 @@ func (p *Policy) readSpec(in *reader, root *yaml.Node) {
 		if len(given(root, "spec")) > 0 {
 			return // it is no mapping, as was said
 		}
-		in.problem(root, ReasonMissingField, "spec is missing", "say in spec.consumers what the policy wants")
+		in.problem(root, ReasonMissingField, "spec is missing", oneSection)
 		return
+	}
+	if len(in.problems) == 0 && len(given(spec, policySections...)) == 0 {
+		in.problem(spec, ReasonMissingField, "spec has no section, and so the policy says nothing", oneSection)
 	}
 	if len(given(spec, "databases")) == 0 {
 		p.Databases = []Databases{{selection.Pattern{Namespace: "*", Name: "*"}, p.Line}}
@@ -85,16 +100,21 @@ func (p *Policy) readSpec(in *reader, root *yaml.Node) {
 	if len(in.problems) > before {
 		p.Databases = nil
 	}
-	p.readConsumers(in, spec)
+	p.Consumers = readConsumers(in, spec)
+	p.Approval = readApproval(in, spec, "approval")
+	p.Schedule = readSchedule(in, spec)
+	p.Maintenance = readMaintenance(in, spec)
+	p.Password = readPassword(in, spec)
+	p.Limits = readLimits(in, spec)
 }
+
+var oneSection = "give one of " + strings.Join(policySections, ", ")
 
 // readDatabases reads one item of spec.databases.
 func readDatabases(in *reader, item *yaml.Node, where string) Databases {
-	if item.Kind != yaml.MappingNode {
-		in.problem(item, ReasonInvalidField, where+" is "+kindName(item)+" and not a mapping", "write {namespace: shop, name: orders}")
+	if !in.isMapping(item, where, databasesFields, "write {namespace: shop, name: orders}") {
 		return Databases{}
 	}
-	in.known(item, where, databasesFields)
 	glob := func(field string) string {
 		text, ok := in.str(item, field, where+"."+field)
 		if ok && text != "" && !selection.IsGlob(text) {
@@ -113,25 +133,11 @@ func readDatabases(in *reader, item *yaml.Node, where string) Databases {
 		_, value := get(item, "kind")
 		in.problem(value, ReasonInvalidField, fmt.Sprintf("%s.kind is %q", where, cut(d.Kind)), "use MSSQLServer or SQLServer, or leave it out for both")
 	}
+	if labels := in.mapping(item, "labels", where+".labels", nil); labels != nil {
+		d.Labels = in.labels(labels, where+".labels", "databases", "copy key and value from the labels of the database")
+		if len(d.Labels) == 0 {
+			in.problem(labels, ReasonInvalidField, where+".labels is empty", "leave it out, or put something into it")
+		}
+	}
 	return d
-}
-
-func (p *Policy) readConsumers(in *reader, spec *yaml.Node) {
-	const where = "spec.consumers"
-	if len(given(spec, "consumers")) == 0 {
-		in.problem(spec, ReasonMissingField, where+" is missing, and so the policy says nothing", "write consumers: {restart: true}")
-		return
-	}
-	consumers := in.mapping(spec, "consumers", where, consumersFields)
-	if consumers == nil {
-		return
-	}
-	restart, given := in.boolean(consumers, "restart", where+".restart")
-	if !given {
-		in.problem(consumers, ReasonMissingField, where+".restart is missing", "write true or false")
-	}
-	concurrent := in.number(consumers, "maxConcurrent", where+".maxConcurrent", 1, math.MaxInt32, 1)
-	if restart {
-		p.Consumers = &Consumers{MaxConcurrent: concurrent}
-	}
 }

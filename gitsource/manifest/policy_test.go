@@ -54,13 +54,13 @@ func TestPolicy(t *testing.T) {
 		"an empty list is neither all nor none": {strings.Replace(policy, "databases:\n  - namespace: shop*\n    kind: SQLServer", "databases: []", 1),
 			`6: InvalidField: spec.databases is empty; leave it out, or put something into it`},
 		"a policy says something": {strings.Split(policy, "  consumers:")[0],
-			`6: MissingField: spec.consumers is missing, and so the policy says nothing; write consumers: {restart: true}`},
+			`6: MissingField: spec has no section, and so the policy says nothing; give one of consumers, approval, schedule, maintenance, password, limits`},
 		"to restart is said": {strings.Replace(policy, "restart: true, ", "", 1),
 			`9: MissingField: spec.consumers.restart is missing; write true or false`},
 		"none at once would take for ever": {strings.Replace(policy, "maxConcurrent: 2", "maxConcurrent: 0", 1),
 			`9: InvalidField: spec.consumers.maxConcurrent is not a whole number from 1 up; write it without quotes`},
 		"a spec is needed": {strings.Split(policy, "spec:")[0],
-			`1: MissingField: spec is missing; say in spec.consumers what the policy wants`},
+			`1: MissingField: spec is missing; give one of consumers, approval, schedule, maintenance, password, limits`},
 	} {
 		t.Run(story, func(t *testing.T) {
 			problems := parse(test.content).AllProblems()
@@ -77,14 +77,15 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
-func TestConsumersOf(t *testing.T) {
+func TestTheConsumersOfADatabase(t *testing.T) {
 	everywhere := strings.NewReplacer("production", "everywhere", "  databases:\n  - namespace: shop*\n    kind: SQLServer\n", "", "maxConcurrent: 2", "maxConcurrent: 5").Replace(policy)
 	of := func(kind, namespace string, files ...string) (*manifest.Consumers, *manifest.Problem) {
 		content := map[string][]byte{}
 		for i, f := range files {
 			content[string(rune('a'+i))+".yaml"] = []byte(f)
 		}
-		return manifest.Parse(content).ConsumersOf(kind, namespace, "orders")
+		rules, problem := manifest.Parse(content).RulesFor(selection.Database{Kind: kind, Namespace: namespace, Name: "orders"})
+		return rules.Consumers, problem
 	}
 	five, two := &manifest.Consumers{MaxConcurrent: 5}, &manifest.Consumers{MaxConcurrent: 2}
 	for story, test := range map[string]struct {
@@ -105,7 +106,7 @@ func TestConsumersOf(t *testing.T) {
 			files: []string{policy, strings.Replace(policy, "production", "other", 1)}},
 		"two policies that differ are a conflict": {kind: "SQLServer", namespace: "shop",
 			files:   []string{policy, strings.NewReplacer("production", "other", "maxConcurrent: 2", "maxConcurrent: 3").Replace(policy)},
-			problem: "a.yaml:7: PolicyConflict: a.yaml:7 and b.yaml:7 say different things about SQLServer shop/orders, and neither is more specific; make one of them more specific, or let both say the same"},
+			problem: "a.yaml:7: PolicyConflict: spec.consumers: a.yaml:7 and b.yaml:7 say different things about SQLServer shop/orders, and neither is more specific; make one of them more specific, or let both say the same"},
 		"a conflict is no matter where a third policy is more specific": {kind: "SQLServer", namespace: "shop", want: five,
 			files: []string{policy, strings.NewReplacer("production", "other", "maxConcurrent: 2", "maxConcurrent: 3").Replace(policy),
 				strings.NewReplacer("production", "third", "shop*", "shop", "maxConcurrent: 2", "maxConcurrent: 5").Replace(policy)}},

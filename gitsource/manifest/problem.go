@@ -30,6 +30,7 @@ const (
 	ReasonSharedSecret          = "SharedSecret"          // two SQLServers have one auth Secret
 	ReasonUnusablePolicy        = "UnusablePolicy"        // a database is under a RotationPolicy that has a problem
 	ReasonPolicyConflict        = "PolicyConflict"        // two RotationPolicies say different things of one database
+	ReasonMisplacedGuardrails   = "MisplacedGuardrails"   // guardrails are given to the agent as a local file
 )
 
 // Problem is something wrong in a file. Its texts never hold a value of a Secret.

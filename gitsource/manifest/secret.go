@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,10 +12,11 @@ import (
 // Secret is one v1 Secret. It holds no plaintext: what is readable in Git is noted as a problem and dropped.
 type Secret struct {
 	Namespace, Name string
-	Path            string // of its file
-	Line            int    // where it begins
-	Type            string // such as kubernetes.io/basic-auth; "" is Opaque
-	Encrypted       bool   // SOPS has been at it
+	Path            string      // of its file
+	Line            int         // where it begins
+	Type            string      // such as kubernetes.io/basic-auth; "" is Opaque
+	Encrypted       bool        // SOPS has been at it
+	Recipients      []Recipient // who can decrypt it; the documents of one file have them in common
 
 	// Problems say why it must not be used. See also [Validate] for those that matter only to a request.
 	Problems []Problem
@@ -60,7 +60,7 @@ func (s *Secret) problemAt(line int, reason, message, hint string) Problem {
 	return p
 }
 
-func (f *File) addSecret(d document, source []byte) {
+func (f *File) addSecret(d document) {
 	_, sops := get(d.root, "sops")
 	_, meta := get(d.root, "metadata")
 	s := &Secret{
@@ -84,9 +84,6 @@ func (f *File) addSecret(d document, source []byte) {
 	if _, copied := get(annotations(meta), lastApplied); !isNull(copied) {
 		note(copied, ReasonPlaintextSecret, "the annotation "+lastApplied+" repeats the whole Secret as it was applied, in plain text: "+
 			"treat the password as leaked and never use it again", "remove the annotation; "+plaintextHint)
-	}
-	if s.Encrypted {
-		s.source = bytes.Clone(source)
 	}
 	if !isLabel(s.Namespace) || !isSubdomain(s.Name) {
 		note(d.root, ReasonMissingField, "metadata.namespace or metadata.name of this Secret is missing or is no Kubernetes name",

@@ -24,6 +24,7 @@ type Server struct {
 	Namespace, Name string
 	Path            string // of its file
 	Line            int    // where it begins
+	Labels          map[string]string
 
 	Spec     ServerSpec
 	Problems []Problem // why it cannot be used; the Spec is then incomplete

@@ -83,16 +83,7 @@ func (s *Server) readSelector(in *reader, spec *yaml.Node) {
 			"give the labels of the pods that run SQL Server")
 		return
 	}
-	s.Spec.Selector = map[string]string{}
-	for i := 0; i+1 < len(labels.Content); i += 2 {
-		key, value := labels.Content[i], labels.Content[i+1]
-		text, ok := in.scalar(value, fmt.Sprintf("the label %q in spec.selector.matchLabels", cut(key.Value)))
-		if ok && (!isLabelKey(key.Value) || !labelValue.MatchString(text)) {
-			in.problem(key, ReasonInvalidField, fmt.Sprintf("%q in spec.selector.matchLabels is not a label that pods can have", cut(key.Value+": "+text)),
-				"copy key and value from the labels of the pods")
-		}
-		s.Spec.Selector[key.Value] = text
-	}
+	s.Spec.Selector = in.labels(labels, "spec.selector.matchLabels", "pods", "copy key and value from the labels of the pods")
 }
 
 func isLabelKey(key string) bool {

@@ -26,6 +26,7 @@ func (f *File) addServer(d document) {
 	s := &Server{Path: d.path, Line: d.root.Line}
 	in, named := f.read(d, serverNaming, func(in *reader) {
 		in.known(d.root, "the server", documentFields)
+		s.Labels = labelsOf(d.root)
 		s.readSpec(in, d.root)
 	})
 	if named {

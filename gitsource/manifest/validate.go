@@ -3,6 +3,8 @@ package manifest
 import (
 	"fmt"
 	"slices"
+
+	"github.com/gitrota/gitrota/policies/selection"
 )
 
 // Validate returns everything that can be said about files without a cluster and without keys, also that a request
@@ -12,8 +14,12 @@ func Validate(files map[string][]byte) []Problem {
 	problems := set.AllProblems()
 	for _, r := range set.Requests {
 		problems = append(problems, set.references(r)...)
+		if r.Spec.DatabaseRef.Name == "" {
+			continue // it is wrong enough
+		}
+		database := set.Database(r.Namespace, r.Spec.DatabaseRef.Name)
 		// What is wrong with one policy alone is in the list already.
-		if p := set.policyProblem(r); p != nil && p.Reason == ReasonPolicyConflict {
+		if _, p := set.rulesFor(database, database.Kind == KindMSSQLServer); p != nil && p.Reason == ReasonPolicyConflict {
 			problems = append(problems, *p)
 		}
 	}
@@ -21,15 +27,18 @@ func Validate(files map[string][]byte) []Problem {
 }
 
 // Blockers returns why a request cannot run as the files stand: its own problems, and what is wrong with the SQLServer
-// that it names and with the policies that are about it. A Secret is judged when its credential is needed.
-func (s *Set) Blockers(r *Request) []Problem {
+// that it names and with the policies that are about its database. A Secret is judged when its credential is needed.
+func (s *Set) Blockers(r *Request, database selection.Database) []Problem {
 	problems := slices.Clone(r.Problems)
 	for _, p := range s.references(r) {
 		if p.Reason == ReasonUnusableServer {
 			problems = append(problems, p)
 		}
 	}
-	if p := s.policyProblem(r); p != nil {
+	if r.Spec.DatabaseRef.Name == "" {
+		return problems // it is wrong enough
+	}
+	if _, p := s.RulesFor(database); p != nil {
 		problems = append(problems, *p)
 	}
 	return problems
@@ -57,17 +66,4 @@ func (s *Set) references(r *Request) []Problem {
 		}
 	}
 	return problems
-}
-
-// policyProblem says why the policies for what a request rotates cannot be followed.
-func (s *Set) policyProblem(r *Request) *Problem {
-	if r.Spec.DatabaseRef.Name == "" {
-		return nil // it is wrong enough
-	}
-	kind := KindMSSQLServer
-	if s.Server(r.Namespace, r.Spec.DatabaseRef.Name) != nil {
-		kind = KindServer
-	}
-	_, problem := s.ConsumersOf(kind, r.Namespace, r.Spec.DatabaseRef.Name)
-	return problem
 }

@@ -13,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/getsops/sops/v3"
@@ -139,37 +137,4 @@ func storeFor(data []byte) sops.Store {
 		return json.NewStore(&conf.JSON)
 	}
 	return yaml.NewStore(&conf.YAML)
-}
-
-// recipientsOf names, for somebody who has to add one, who can decrypt the file. Recipients are public keys; they are
-// the file author's words all the same, so only those that look like age's are repeated.
-func recipientsOf(tree *sops.Tree) string {
-	var ages []string
-	others := 0
-	for _, group := range tree.Metadata.KeyGroups {
-		for _, key := range group {
-			mine, ok := key.(*sopsage.MasterKey)
-			switch {
-			case ok && looksLikeAge(mine.Recipient):
-				ages = append(ages, mine.Recipient)
-			default:
-				others++
-			}
-		}
-	}
-	slices.Sort(ages)
-	text := "its age recipients are " + strings.Join(ages, ", ")
-	if len(ages) == 0 {
-		text = "it has no age recipient"
-	}
-	if others > 0 {
-		text += fmt.Sprintf(", and %d of another kind", others)
-	}
-	return text + `: add gitrota's with "sops updatekeys" or "sops rotate --add-age"`
-}
-
-func looksLikeAge(recipient string) bool {
-	return strings.HasPrefix(recipient, "age1") && len(recipient) < 3000 && !strings.ContainsFunc(recipient, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < '0' || c > '9')
-	})
 }

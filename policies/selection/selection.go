@@ -3,28 +3,36 @@
 //
 // The most specific rule wins. A rule that names the namespace wins over one with a glob for it, then one that names the
 // database; of globs, the one with more text before its first * wins, and again the namespace is compared before the
-// name; last, a rule that names the kind wins over one that does not. Two rules that are equally specific and say
-// different things are a [Conflict]: which of them was written last, or comes first in the alphabet, is no reason that
-// anybody would guess.
+// name; then the one that asks for more labels, whatever they are; last, a rule that names the kind wins over one that
+// does not. Two rules that are equally specific and say different things are a [Conflict]: which of them was written
+// last, or comes first in the alphabet, is no reason that anybody would guess.
 package selection
 
 import (
 	"cmp"
 	"fmt"
 	"path"
+	"reflect"
 	"regexp"
 	"strings"
 )
 
 // Database is what rules are about. Kind is MSSQLServer or SQLServer.
-type Database struct{ Kind, Namespace, Name string }
+type Database struct {
+	Kind, Namespace, Name string
+	Labels                map[string]string
+}
 
 // Pattern stands for databases. Namespace and Name are globs, in which * stands for any characters; see [IsGlob]. An
-// empty Kind stands for all kinds.
-type Pattern struct{ Kind, Namespace, Name string }
+// empty Kind stands for all kinds. A database has to have all Labels, and may have more.
+type Pattern struct {
+	Kind, Namespace, Name string
+	Labels                map[string]string
+}
 
-// Rule says one thing about the databases that its pattern matches.
-type Rule[T comparable] struct {
+// Rule says one thing about the databases that its pattern matches. Two rules say the same if what they say is deeply
+// equal.
+type Rule[T any] struct {
 	Pattern Pattern
 	Says    T
 	Where   string // it is written, for people: path:line
@@ -47,9 +55,19 @@ var glob = regexp.MustCompile(`^[-.a-z0-9*]+$`)
 // IsGlob reports whether a text can match a Kubernetes name. One that cannot matches nothing.
 func IsGlob(text string) bool { return glob.MatchString(text) }
 
+// Match reports whether a glob matches a name. With another glob in place of the name, true means that the first
+// matches whatever the second one does.
+func Match(glob, name string) bool {
+	if !IsGlob(glob) {
+		return false
+	}
+	matched, err := path.Match(glob, name)
+	return err == nil && matched
+}
+
 // Choose returns the rule that counts for a database, nil when none is about it. The order of the rules does not
 // matter but among equally specific ones that say the same, of which it returns the first.
-func Choose[T comparable](rules []Rule[T], database Database) (*Rule[T], *Conflict) {
+func Choose[T any](rules []Rule[T], database Database) (*Rule[T], *Conflict) {
 	var best *Rule[T]
 	var conflict *Conflict
 	for i := range rules {
@@ -64,7 +82,7 @@ func Choose[T comparable](rules []Rule[T], database Database) (*Rule[T], *Confli
 		switch {
 		case order > 0:
 			best, conflict = rule, nil
-		case order == 0 && rule.Says != best.Says && conflict == nil:
+		case order == 0 && conflict == nil && !reflect.DeepEqual(rule.Says, best.Says):
 			conflict = &Conflict{database, [2]string{best.Where, rule.Where}}
 		}
 	}
@@ -74,17 +92,38 @@ func Choose[T comparable](rules []Rule[T], database Database) (*Rule[T], *Confli
 	return best, nil
 }
 
-// Matches reports whether the pattern stands for a database.
-func (p Pattern) Matches(database Database) bool {
-	return (p.Kind == "" || p.Kind == database.Kind) && matches(p.Namespace, database.Namespace) && matches(p.Name, database.Name)
+// SureConflict returns the conflict that a database is in whatever its labels are, nil for none. One that labels could
+// resolve, as some rule asks for them, is not sure.
+func SureConflict[T any](rules []Rule[T], database Database) *Conflict {
+	database.Labels = nil
+	_, conflict := Choose(rules, database)
+	for _, rule := range rules {
+		if conflict == nil {
+			break
+		}
+		// A rule that wins among more labels wins where there are no others than those that it asks for.
+		labelled := database
+		labelled.Labels = rule.Pattern.Labels
+		if _, stays := Choose(rules, labelled); stays == nil {
+			conflict = nil
+		}
+	}
+	return conflict
 }
 
-func matches(pattern, name string) bool {
-	if !IsGlob(pattern) {
-		return false
+// Matches reports whether the pattern stands for a database.
+func (p Pattern) Matches(database Database) bool {
+	for key, value := range p.Labels {
+		if actual, ok := database.Labels[key]; !ok || actual != value {
+			return false
+		}
 	}
-	matched, err := path.Match(pattern, name)
-	return err == nil && matched
+	return p.CouldMatch(database)
+}
+
+// CouldMatch is Matches for a database of which nobody knows the labels: with the right ones it would match.
+func (p Pattern) CouldMatch(database Database) bool {
+	return (p.Kind == "" || p.Kind == database.Kind) && Match(p.Namespace, database.Namespace) && Match(p.Name, database.Name)
 }
 
 // compare is above zero when p is more specific than q. Both match the same database.
@@ -94,6 +133,7 @@ func (p Pattern) compare(q Pattern) int {
 		cmp.Compare(exact(p.Name), exact(q.Name)),
 		cmp.Compare(prefix(p.Namespace), prefix(q.Namespace)),
 		cmp.Compare(prefix(p.Name), prefix(q.Name)),
+		cmp.Compare(len(p.Labels), len(q.Labels)),
 		cmp.Compare(min(len(p.Kind), 1), min(len(q.Kind), 1)),
 	)
 }

@@ -10,9 +10,16 @@ import (
 )
 
 func TestChoose(t *testing.T) {
-	database := selection.Database{Kind: "SQLServer", Namespace: "shop-eu", Name: "orders"}
+	database := selection.Database{Kind: "SQLServer", Namespace: "shop-eu", Name: "orders", Labels: map[string]string{"tier": "gold", "team": "shop"}}
 	p := func(namespace, name string) selection.Pattern {
 		return selection.Pattern{Namespace: namespace, Name: name}
+	}
+	with := func(p selection.Pattern, labels ...string) selection.Pattern {
+		p.Labels = map[string]string{}
+		for i := 0; i < len(labels); i += 2 {
+			p.Labels[labels[i]] = labels[i+1]
+		}
+		return p
 	}
 	for story, test := range map[string]struct{ wins, over selection.Pattern }{
 		"a name wins over a glob":                            {p("shop-eu", "orders"), p("shop-eu", "orders*")},
@@ -24,6 +31,12 @@ func TestChoose(t *testing.T) {
 		"the name's beginning is compared last":              {p("s*", "or*"), p("s*", "o*")},
 		"a kind is better than none":                         {selection.Pattern{Kind: "SQLServer", Namespace: "*", Name: "*"}, p("*", "*")},
 		"a kind does not win over anything else":             {p("*", "o*"), selection.Pattern{Kind: "SQLServer", Namespace: "*", Name: "*"}},
+		"a label is better than none":                        {with(p("*", "*"), "tier", "gold"), p("*", "*")},
+		"more labels are better":                             {with(p("*", "*"), "tier", "gold", "team", "shop"), with(p("*", "*"), "tier", "gold")},
+		"labels do not win over a longer glob":               {p("*", "o*"), with(p("*", "*"), "tier", "gold", "team", "shop")},
+		"a label wins over a kind":                           {with(p("*", "*"), "tier", "gold"), selection.Pattern{Kind: "SQLServer", Namespace: "*", Name: "*"}},
+		"another value of a label is not meant":              {p("*", "*"), with(p("*", "*"), "tier", "silver")},
+		"a label that the database lacks is not meant":       {p("*", "*"), with(p("*", "*"), "tier", "gold", "region", "")},
 		"another kind is not meant":                          {p("*", "*"), selection.Pattern{Kind: "MSSQLServer", Namespace: "shop-eu", Name: "orders"}},
 		"another namespace is not meant":                     {p("*", "*"), p("shop", "orders")},
 		"what no name can be matches nothing and harms none": {p("*", "*"), p("[", "orders")},
@@ -67,4 +80,44 @@ func TestChoose(t *testing.T) {
 			rules = append(rules[1:], rules[0])
 		}
 	})
+}
+
+func TestSureConflict(t *testing.T) {
+	database := selection.Database{Kind: "MSSQLServer", Namespace: "shop", Name: "orders"}
+	rule := func(namespace, says string, labels map[string]string) selection.Rule[string] {
+		return selection.Rule[string]{Pattern: selection.Pattern{Namespace: namespace, Name: "*", Labels: labels}, Says: says, Where: says + ".yaml:1"}
+	}
+	gold, silver := map[string]string{"tier": "gold"}, map[string]string{"tier": "silver"}
+	this, that := rule("*", "this", nil), rule("*", "that", nil)
+	for story, test := range map[string]struct {
+		rules    []selection.Rule[string]
+		conflict bool
+	}{
+		"rules without labels that differ are a conflict":       {[]selection.Rule[string]{this, that}, true},
+		"labels could resolve it":                               {[]selection.Rule[string]{this, that, rule("*", "gold", gold)}, false},
+		"labels of another namespace could not":                 {[]selection.Rule[string]{this, that, rule("prod", "gold", gold)}, true},
+		"labels of a less specific rule could not":              {[]selection.Rule[string]{rule("s*", "this", nil), rule("s*", "that", nil), rule("*", "gold", gold)}, true},
+		"labels that are a conflict themselves could not":       {[]selection.Rule[string]{this, that, rule("*", "gold", gold), rule("*", "more", gold)}, true},
+		"labels that differ may be those of two databases":      {[]selection.Rule[string]{rule("*", "gold", gold), rule("*", "silver", silver)}, false},
+		"a conflict among labels may be about another database": {[]selection.Rule[string]{this, rule("*", "gold", gold), rule("*", "more", gold)}, false},
+	} {
+		t.Run(story, func(t *testing.T) {
+			for range len(test.rules) {
+				require.Equal(t, test.conflict, selection.SureConflict(test.rules, database) != nil)
+				test.rules = append(test.rules[1:], test.rules[0])
+			}
+		})
+	}
+}
+
+func TestAGlobThatMatchesAnotherMatchesWhateverThatOneDoes(t *testing.T) {
+	for _, test := range []struct {
+		outer, inner string
+		want         bool
+	}{
+		{"team-a-*", "team-a-*", true}, {"team-a-*", "team-a-eu", true}, {"*", "team-*", true}, {"team-*", "team-a-*-eu", true},
+		{"team-a-*", "team-*", false}, {"team-a", "team-*", false}, {"team-a*", "*", false}, {"[a-z]", "a", false},
+	} {
+		require.Equal(t, test.want, selection.Match(test.outer, test.inner), "%s matches %s", test.outer, test.inner)
+	}
 }
