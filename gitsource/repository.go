@@ -149,3 +149,6 @@ func (p Person) check() error {
 	}
 	return nil
 }
+
+// String returns the person as commits name one.
+func (p Person) String() string { return p.Name + " <" + p.Email + ">" }

@@ -111,6 +111,11 @@ func (r *Repo) Show(name string) string {
 	return r.server.git(r.bare, nil, "cat-file", "blob", r.Branch+":"+name)
 }
 
+// Blob returns Git's hash of a file's content.
+func (r *Repo) Blob(name string) string {
+	return strings.TrimSpace(r.server.git(r.bare, nil, "rev-parse", r.Branch+":"+name))
+}
+
 // Entry is one commit in a log.
 type Entry struct {
 	Hash, Author, Email, Subject string

@@ -47,7 +47,7 @@ func (r *Request) rotationID() string {
 		Namespace string `json:"namespace"`
 		Name      string `json:"name"`
 		Spec      any    `json:"spec"`
-	}{requestVersion + "/" + KindRequest, r.Namespace, r.Name, nil}
+	}{RequestVersion + "/" + KindRequest, r.Namespace, r.Name, nil}
 	if r.Kind == KindRollback {
 		meant.Kind = gitrotaVersion + "/" + KindRollback
 	}
@@ -69,7 +69,12 @@ func (r *Request) rotationID() string {
 		}
 		meant.Spec = s
 	}
-	text, err := json.Marshal(meant)
+	return digest(meant)
+}
+
+// digest stands for plain values: 32 hexadecimal digits.
+func digest(plain any) string {
+	text, err := json.Marshal(plain)
 	if err != nil {
 		panic("manifest: plain values cannot be encoded: " + err.Error())
 	}

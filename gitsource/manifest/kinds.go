@@ -11,7 +11,7 @@ import (
 // The kinds that are read.
 const (
 	opsGroup       = "ops.kubedb.com"
-	requestVersion = opsGroup + "/v1alpha1"
+	RequestVersion = opsGroup + "/v1alpha1"
 	gitrotaGroup   = "gitrota.dev"
 	gitrotaVersion = gitrotaGroup + "/v1alpha1"
 	secretKind     = "Secret"
@@ -26,7 +26,7 @@ func (f *File) add(d document) {
 	group, _, _ := strings.Cut(version, "/")
 	_, sops := get(d.root, "sops")
 	switch {
-	case version == requestVersion && kind == KindRequest, version == gitrotaVersion && kind == KindRollback:
+	case version == RequestVersion && kind == KindRequest, version == gitrotaVersion && kind == KindRollback:
 		f.addRequest(d, kind)
 	case version == gitrotaVersion && kind == KindServer:
 		f.addServer(d)
@@ -43,9 +43,9 @@ func (f *File) add(d document) {
 		f.addItems(d)
 	case kind == KindRequest:
 		f.problem(d, at(d, "apiVersion"), ReasonUnsupportedAPIVersion,
-			fmt.Sprintf("%s is not served in apiVersion %q", kind, version), "use "+requestVersion)
+			fmt.Sprintf("%s is not served in apiVersion %q", kind, version), "use "+RequestVersion)
 	case group == opsGroup:
-		hint := "gitrota serves " + requestVersion + " " + KindRequest + " only; keep other requests out of its folder"
+		hint := "gitrota serves " + RequestVersion + " " + KindRequest + " only; keep other requests out of its folder"
 		if nearest(kind, []string{KindRequest}) != "" {
 			hint = fmt.Sprintf("did you mean %q?", KindRequest)
 		}

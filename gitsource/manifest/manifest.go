@@ -29,6 +29,8 @@ type Set struct {
 	Policies []*Policy
 	// Problems are those that belong to none of the above.
 	Problems []Problem
+	// Labels are those of the MSSQLServers, by namespace/name, which only the cluster knows: whoever does sets them.
+	Labels map[string]map[string]string
 }
 
 // File is what one file says. It depends on nothing but the file's path and content, and may be kept as long as these

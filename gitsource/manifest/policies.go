@@ -25,9 +25,9 @@ type Rules struct {
 }
 
 // Database returns what a request's databaseRef names, as policies select it. The labels of a SQLServer are those of its
-// document; those of a MSSQLServer are in the cluster, and nil here.
+// document, and those of a MSSQLServer are in Labels.
 func (s *Set) Database(namespace, name string) selection.Database {
-	database := selection.Database{Kind: KindMSSQLServer, Namespace: namespace, Name: name}
+	database := selection.Database{Kind: KindMSSQLServer, Namespace: namespace, Name: name, Labels: s.Labels[namespace+"/"+name]}
 	if server := s.Server(namespace, name); server != nil {
 		database.Kind, database.Labels = KindServer, server.Labels
 	}

@@ -24,6 +24,10 @@ type Policy struct {
 	Path            string // of its file
 	Line            int    // where it begins
 
+	// Digest stands for its name and for what it says, whatever its place, order and comments are.
+	Digest string
+	Raw    map[string]any // the policy as it was written: apiVersion, kind, metadata (name and namespace) and spec
+
 	Databases []Databases // which it is about; nil: a problem leaves it open
 
 	// The sections, nil where the policy says nothing in one.
@@ -74,8 +78,23 @@ func (f *File) addPolicy(d document) {
 	})
 	if named {
 		p.Namespace, p.Name, p.Problems = in.own.Namespace, in.own.Name, in.problems
+		p.Raw = rawPolicy(d.root, p.Namespace, p.Name)
+		p.Digest = digest(p.Raw)
 		f.policies = append(f.policies, p)
 	}
+}
+
+// rawPolicy keeps what the record of the policies in force repeats of one.
+func rawPolicy(root *yaml.Node, namespace, name string) map[string]any {
+	metadata := map[string]any{"name": name}
+	if namespace != "" {
+		metadata["namespace"] = namespace
+	}
+	raw := map[string]any{"apiVersion": gitrotaVersion, "kind": KindPolicy, "metadata": metadata}
+	if _, spec := get(root, "spec"); !isNull(spec) {
+		raw["spec"] = plain(spec)
+	}
+	return raw
 }
 
 func (p *Policy) readSpec(in *reader, root *yaml.Node) {
