@@ -120,6 +120,13 @@ type Target struct {
 	Paused      bool
 	PauseReason string // the message of the Paused condition
 
+	// What follows is of a MSSQLServer only. Labels are its own. Created is when it was made, ActiveFrom since when its
+	// credential is in use, as KubeDB says; zero: it does not. RotateAfter is spec.authSecret.rotateAfter, unless
+	// spec.autoOps.disabled is set; 0: none.
+	Labels              map[string]string
+	Created, ActiveFrom time.Time
+	RotateAfter         time.Duration
+
 	// TLS is how the certificate of each replica is checked, which has a server name of its own.
 	TLS mssql.TLS
 

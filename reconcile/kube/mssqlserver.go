@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,6 +76,13 @@ func mssqlserverTarget(object *unstructured.Unstructured) reconcile.Target {
 		target.AuthSecret.Name = name
 	}
 	target.ExternallyManaged, _, _ = unstructured.NestedBool(object.Object, "spec", "authSecret", "externallyManaged")
+	target.Labels, target.Created = object.GetLabels(), object.GetCreationTimestamp().Time
+	activeFrom, _, _ := unstructured.NestedString(object.Object, "spec", "authSecret", "activeFrom")
+	target.ActiveFrom, _ = time.Parse(time.RFC3339, activeFrom)
+	off, _, _ := unstructured.NestedBool(object.Object, "spec", "autoOps", "disabled")
+	if after, _, _ := unstructured.NestedString(object.Object, "spec", "authSecret", "rotateAfter"); !off {
+		target.RotateAfter, _ = time.ParseDuration(after)
+	}
 	if c := pausedCondition(object); c != nil && c["status"] == "True" {
 		target.Paused = true
 		target.PauseReason, _ = c["message"].(string)
