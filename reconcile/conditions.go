@@ -247,5 +247,13 @@ func (s Source) locate(message string) string {
 	if s.Path == "" {
 		return message
 	}
-	return fmt.Sprintf("%s:%d: %s", s.Path, s.Line, message)
+	return s.place() + ": " + message
+}
+
+// place is path:line; empty if it is not known.
+func (s Source) place() string {
+	if s.Path == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", s.Path, s.Line)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/gitsource/sopsfile"
+	"github.com/gitrota/gitrota/policies/guardrails"
 )
 
 // Repository is what the controller needs of Git; [gitsource.Repository] has it.
@@ -18,6 +19,8 @@ type Repository interface {
 	Head(ctx context.Context) (string, error)
 	Snapshot(ctx context.Context, dirs ...string) (*gitsource.Snapshot, error)
 	Origins(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error)
+	Removals(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error)
+	Between(ctx context.Context, revision, since string) ([]gitsource.Commit, error)
 	Contains(ctx context.Context, revision, commit string) (bool, error)
 	Write(ctx context.Context, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error)
 }
@@ -28,12 +31,17 @@ type Options struct {
 	Statuses   Repository // the branch with the statuses, which nobody else writes; nil: the same
 	// RequestSigners are those whose signed commits may bring requests; nil: anybody's commits may.
 	RequestSigners Signers
-	Engine         *Engine
-	Keys           func() sopsfile.Keys // for the credentials that users supply; asked for each
-	Path           string               // the folder with the manifests
-	StatusPath     string               // the folder that gitrota writes, and nobody else
-	SkipCI         bool                 // status commits ask forges to start no pipeline
-	Log            *slog.Logger
+	// ApprovalSigners are those whose signed commits may approve, where a policy asks for signatures; nil: nobody's.
+	ApprovalSigners Signers
+	Forge           Forge                            // that hosts the repository; nil: none is asked for reviews
+	Guardrails      func() guardrails.Guardrails     // as they are now; nil: the zero value
+	Branch          string                           // of the manifests, which pull requests are merged to
+	Engine          *Engine
+	Keys            func() sopsfile.Keys // for the credentials that users supply; asked for each
+	Path            string               // the folder with the manifests
+	StatusPath      string               // the folder that gitrota writes, and nobody else
+	SkipCI          bool                 // status commits ask forges to start no pipeline
+	Log             *slog.Logger
 }
 
 // Controller serves the requests of a repository: it reads them, runs one rotation for each database at a time and
@@ -50,6 +58,12 @@ type Controller struct {
 	origins map[string]gitsource.Origin // by path and blob
 	doubted map[string]bool             // those that are looked for again, should history be rewritten with a signature
 
+	targets map[string]Target             // the MSSQLServers, by namespace and name, as they were listed last
+	labels  map[string]map[string]string  // of those, by namespace and name
+	between map[string][]gitsource.Commit // the commits since another one, of the revision that is being read
+
+	serverBegan map[string]time.Time // by path: when a SQLServer document with a schedule came to be as it is
+
 	keepers   map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
 	recovered bool              // they were all read; before that, Git is told nothing
 
@@ -63,6 +77,24 @@ type Controller struct {
 	saved    time.Time          // when statuses were last brought into Git
 	busy     map[string]string  // the databases that a rotation runs for, and its request
 	ended    map[Phase]int      // how the requests ended that this controller served
+
+	guards         guardrails.Guardrails // that the manifests were judged by
+	stale          bool                  // they have to be judged again
+	policies       *[]policy             // in force, as they are to be recorded; nil: not known yet
+	policyChanges  []policyChange
+	policyProblems []manifest.Problem
+	claimed        map[string]claim // by request: what the approvals of those rest on that need one
+	cleared        map[string]bool  // whether they have it
+	strict         bool             // somebody asks for approvals
+	reviewed       map[needed]answered
+	asking         bool // the forge
+	held           map[string]bool // requests that wait for something that may take days
+	opening        time.Time       // when one of them may begin; zero: that is not known
+
+	surveyed bool                   // targets is known
+	planned  []Planned              // what is due when; nil: not known
+	planNext time.Time              // until when that is right, if nothing changes
+	declined map[string][]time.Time // by database: dates whose pull request people have closed
 }
 
 // unsaved is a status that Git does not have.
@@ -80,6 +112,8 @@ func NewController(options Options) *Controller {
 		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Origin{}, doubted: map[string]bool{},
 		changed: make(chan struct{}, 1),
 		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, ended: map[Phase]int{},
+		targets: map[string]Target{}, between: map[string][]gitsource.Commit{}, claimed: map[string]claim{}, cleared: map[string]bool{}, reviewed: map[needed]answered{}, held: map[string]bool{},
+		serverBegan: map[string]time.Time{}, declined: map[string][]time.Time{},
 	}
 	c.Engine.InGit = func(s Status) bool {
 		c.mu.Lock()
@@ -87,6 +121,14 @@ func NewController(options Options) *Controller {
 		return covers(c.inGit[s.Request.Key()], s)
 	}
 	return c
+}
+
+// guardrails returns those of the installation, as they are now.
+func (c *Controller) guardrails() guardrails.Guardrails {
+	if c.Guardrails == nil {
+		return guardrails.Guardrails{}
+	}
+	return c.Guardrails()
 }
 
 // Changed delivers a value after a status has changed or a rotation has ended.
@@ -104,6 +146,9 @@ func (c *Controller) update(s Status) {
 		c.ended[s.Phase]++
 	}
 	c.statuses[key] = s
+	if s.Phase.Finished() {
+		c.planned = nil
+	}
 	c.soil(key, c.Engine.Clock.Now())
 	c.wake()
 }
@@ -124,19 +169,23 @@ func (c *Controller) soil(key string, now time.Time) {
 func (c *Controller) Advance(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var keys []string
-	for key, s := range c.statuses {
-		if s.Request.ID != "" && !s.Phase.Finished() && s.Request.Database != "" {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
+	clear(c.held)
 	unfinished := map[string][]Status{}
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(c.statuses)) {
 		s := c.statuses[key]
+		if s.Request.ID == "" || s.Phase.Finished() || s.Request.Database == "" {
+			continue
+		}
+		if !c.mayBegin(s) {
+			c.held[key] = s.Phase == PhaseWaitingForApproval
+			continue // it has no place in the queue yet: nobody may take another's place by asking
+		}
 		unfinished[s.Request.DatabaseKey()] = append(unfinished[s.Request.DatabaseKey()], s)
 	}
-	for database, list := range unfinished {
+	maps.DeleteFunc(c.held, func(_ string, held bool) bool { return !held })
+	var turns []turn
+	for _, database := range slices.Sorted(maps.Keys(unfinished)) {
+		list := unfinished[database]
 		runs, busy := c.busy[database]
 		if busy && len(list) == 1 {
 			continue
@@ -147,15 +196,24 @@ func (c *Controller) Advance(ctx context.Context) {
 			}
 		}
 		q := arrange(list, c.Engine.Clock.Now())
-		for _, s := range slices.Concat(q.skipped, q.waiting) {
-			if !equal(c.statuses[s.Request.Key()], s) {
-				c.update(s)
-			}
+		c.replace(q.waiting)
+		if !busy {
+			rules, _ := c.set.RulesFor(c.set.Database(q.run.Request.Namespace, q.run.Request.Database)) // a problem is a blocker
+			turns = append(turns, turn{*q.run, q.skipped, rules})
 		}
-		if busy {
-			continue
+	}
+	c.admit(turns, func(t turn) {
+		c.replace(t.superseded)
+		c.start(ctx, t.Status, t.superseded)
+	})
+}
+
+// replace takes over the statuses that say something new. The caller holds the lock.
+func (c *Controller) replace(statuses []Status) {
+	for _, s := range statuses {
+		if !equal(c.statuses[s.Request.Key()], s) {
+			c.update(s)
 		}
-		c.start(ctx, *q.run, q.skipped)
 	}
 }
 
@@ -214,6 +272,7 @@ type State struct {
 	JournalOldest  time.Time     // since when it lacks the one that it has lacked for longest; zero: it has them all
 	Running        int           // databases that a rotation runs for
 	Waiting        int           // requests that have not ended
+	Held           int           // those of them that wait for somebody's word, or for their time
 	Problems       int           // of manifests
 	Ended          map[Phase]int // how the requests that this process served have ended
 }
@@ -222,7 +281,7 @@ type State struct {
 func (c *Controller) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{JournalPending: len(c.dirty), Running: len(c.busy), Problems: len(c.problems()), Ended: maps.Clone(c.ended)}
+	s := State{JournalPending: len(c.dirty), Running: len(c.busy), Held: len(c.held), Problems: len(c.problems()), Ended: maps.Clone(c.ended)}
 	if c.manifests != nil {
 		s.Revision = c.manifests.Revision
 	}

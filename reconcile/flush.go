@@ -42,7 +42,7 @@ func (c *Controller) FlushDue(interval time.Duration) (time.Time, bool) {
 			earlier(c.saved.Add(interval))
 		}
 	}
-	if change, err := commit(c.written, c.StatusPath, nil, nil, c.problems()); change != nil && err == nil {
+	if change, err := commit(c.written, c.StatusPath, nil, nil, c.reports()); change != nil && err == nil {
 		earlier(c.Engine.Clock.Now())
 	}
 	return due, !due.IsZero()
@@ -57,10 +57,10 @@ func (c *Controller) Flush(ctx context.Context) error {
 	c.mu.Lock()
 	statuses, all := c.inOrder(), maps.Clone(c.statuses)
 	c.mu.Unlock()
-	problems := c.problems()
+	said := c.reports()
 	if len(statuses) == 0 {
-		// Only the problems may differ from what Git has; that is known without asking it.
-		if change, err := commit(c.written, c.StatusPath, nil, all, problems); change == nil {
+		// Only the reports may differ from what Git has; that is known without asking it.
+		if change, err := commit(c.written, c.StatusPath, nil, all, said); change == nil {
 			return err
 		}
 	}
@@ -69,7 +69,7 @@ func (c *Controller) Flush(ctx context.Context) error {
 		dirs = append(dirs, c.Path) // what came along is not read a second time
 	}
 	snapshot, err := c.Statuses.Write(ctx, dirs, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
-		change, err := commit(tip, c.StatusPath, statuses, all, problems)
+		change, err := commit(tip, c.StatusPath, statuses, all, said)
 		if err != nil || change == nil {
 			return nil, err
 		}
@@ -131,5 +131,14 @@ func (c *Controller) problems() []manifest.Problem {
 	for _, p := range c.set.Policies {
 		problems = append(problems, p.Problems...)
 	}
-	return problems
+	return append(problems, c.policyProblems...)
+}
+
+// reports are what the status path is to say about no single request.
+func (c *Controller) reports() reports {
+	said := reports{problems: c.problems()}
+	if c.policies != nil {
+		said.policies = *c.policies
+	}
+	return said
 }

@@ -110,6 +110,14 @@ func (r remote) Origins(_ context.Context, _ string, paths ...string) (map[strin
 	})
 }
 
+func (r remote) Removals(context.Context, string, ...string) (map[string]gitsource.Origin, error) {
+	return nil, errors.New("nobody removes policies here")
+}
+
+func (r remote) Between(context.Context, string, string) ([]gitsource.Commit, error) {
+	return nil, errors.New("nobody asks for signatures here")
+}
+
 func (r remote) Contains(_ context.Context, _, commit string) (bool, error) {
 	return ask(r, func() (bool, error) {
 		for n := range r.git.commits {

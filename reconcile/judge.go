@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -27,6 +26,9 @@ func (c *Controller) judge(blobs map[string]string) {
 		}
 		request := requestOf(c.set, r, c.origins[blobs[r.Path]])
 		problems := c.set.Blockers(r, c.set.Database(r.Namespace, r.Spec.DatabaseRef.Name))
+		if !bound && len(problems) == 0 {
+			problems = c.guarded(r, request)
+		}
 		if !bound && len(problems) == 0 {
 			request.Source.Signer, problems = c.signedBy(r, blobs)
 		}
@@ -103,7 +105,10 @@ func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Origin) 
 	rules, _ := set.RulesFor(set.Database(request.Namespace, request.Database)) // a problem is a blocker
 	request.Consumers = rules.Consumers
 	if origin.Author.Name != "" {
-		request.Source.Author = fmt.Sprintf("%s <%s>", origin.Author.Name, origin.Author.Email)
+		request.Source.Author = origin.Author.String()
+	}
+	if origin.Landed.Hash != origin.Hash {
+		request.Source.Merge, request.Source.Merger = origin.Landed.Hash, origin.Landed.Committer.String()
 	}
 	if r.Spec.Timeout != nil {
 		request.Timeout = *r.Spec.Timeout

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -19,9 +21,27 @@ func (c *Controller) Poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.manifests != nil && head == c.manifests.Revision {
+	if c.manifests != nil && head == c.manifests.Revision && !c.outdated() {
+		c.askForge(ctx)
 		return nil
 	}
+	if err := c.read(ctx); err != nil {
+		return err
+	}
+	c.askForge(ctx)
+	return nil
+}
+
+// outdated reports whether what was read has to be judged anew although the branch has not moved: the guardrails have
+// changed, the databases have other labels, or a change of a policy was approved.
+func (c *Controller) outdated() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stale || !reflect.DeepEqual(c.guards, c.guardrails())
+}
+
+// read reads the manifests and the statuses.
+func (c *Controller) read(ctx context.Context) error {
 	if c.oneBranch() {
 		snapshot, err := c.Repository.Snapshot(ctx, c.Path, c.StatusPath)
 		if err != nil {
@@ -71,8 +91,20 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 		list = append(list, parsed)
 	}
 	set := manifest.Join(list...)
+	set.Labels = c.labels
 	inGit, parsed := c.readStatuses(written)
+	if err := c.forgetRewritten(ctx, manifests.Revision, blobs); err != nil {
+		return err
+	}
+	set, follow, err := c.inForce(ctx, manifests.Revision, set, blobs, written)
+	if err != nil {
+		return err
+	}
 	if err := c.findOrigins(ctx, manifests.Revision, set, blobs, inGit); err != nil {
+		return err
+	}
+	claimed, err := c.claims(ctx, manifests.Revision, set, blobs, inGit)
+	if err != nil {
 		return err
 	}
 	restored, err := c.restored(ctx, set, written, inGit)
@@ -82,8 +114,41 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	c.manifests, c.written, c.files, c.parsed, c.set = manifests, written, files, parsed, set
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	follow()
+	c.stale, c.guards = false, c.guardrails()
+	c.claimed, c.planned, c.strict = claimed, nil, c.strictness(set)
+	for _, server := range set.Servers {
+		c.serverBegan[server.Path] = c.origins[blobs[server.Path]].Landed.Time
+	}
 	c.takeOver(inGit, restored)
 	c.judge(blobs)
+	c.weigh()
+	return nil
+}
+
+// forgetRewritten forgets who brought what is not there any more and, where that decides what may run, everything if
+// history was rewritten: of what came back by another commit, that one counts.
+func (c *Controller) forgetRewritten(ctx context.Context, revision string, blobs map[string]string) error {
+	there := make(map[string]bool, len(blobs))
+	for _, key := range blobs {
+		there[key] = true
+	}
+	maps.DeleteFunc(c.origins, func(key string, _ gitsource.Origin) bool { return !there[key] })
+	clear(c.between)
+	if c.manifests == nil || revision == c.manifests.Revision {
+		return nil
+	}
+	ahead, err := c.Repository.Contains(ctx, revision, c.manifests.Revision)
+	if err != nil {
+		return fmt.Errorf("finding out whether history was rewritten: %w", err)
+	}
+	if !ahead {
+		c.Log.Warn("the history with the manifests was rewritten; who brought what is looked up again")
+		clear(c.origins)
+		c.mu.Lock()
+		clear(c.reviewed)
+		c.mu.Unlock()
+	}
 	return nil
 }
 
@@ -145,8 +210,15 @@ func (c *Controller) restored(ctx context.Context, set *manifest.Set, written *g
 func (c *Controller) takeOver(inGit map[string]Status, restored []string) {
 	known := make(map[string]Status, len(inGit))
 	for key, s := range inGit {
-		if c.trusted(s) {
+		own := c.statuses[key]
+		switch {
+		case c.trusted(s):
 			known[key] = s
+		case own.Request.ID == s.Request.ID && own.Request.ID != "":
+			known[key] = own
+			if own.Phase != s.Phase {
+				c.soil(key, c.Engine.Clock.Now()) // what Git says is not gitrota's word
+			}
 		}
 	}
 	for key, s := range c.statuses {
@@ -177,10 +249,16 @@ func (c *Controller) findOrigins(ctx context.Context, revision string, set *mani
 	for _, r := range set.Requests {
 		s, ok := inGit[r.Namespace+"/"+r.Name]
 		served := ok && s.Phase.Finished() && s.Request.ID == r.ID
-		for _, path := range c.basis(set, r) {
+		for _, path := range c.basis(set, r, blobs) {
 			if _, found := c.origins[blobs[path]]; (!found || c.doubted[blobs[path]]) && !served {
 				paths = append(paths, path)
 			}
+		}
+	}
+	for _, server := range set.Servers {
+		rules, _ := set.RulesFor(set.Database(server.Namespace, server.Name))
+		if _, found := c.origins[blobs[server.Path]]; !found && rules.Schedule != nil {
+			paths = append(paths, server.Path)
 		}
 	}
 	if len(paths) == 0 {

@@ -4,6 +4,9 @@ package reconcile
 // people and dashboards already know; the second group is gitrota's own. Where a type says nothing about its reason,
 // type and reason are the same.
 const (
+	// TypeApproved: whether the request has the word that policies and guardrails ask for, and whose. Its reason is one of
+	// package approval's.
+	TypeApproved = "Approved"
 	// TypeRotateAuth: the request was taken up.
 	TypeRotateAuth = "RotateAuth"
 	// TypePaused: KubeDB leaves the database alone until gitrota resumes it.
@@ -61,6 +64,10 @@ const (
 // The reasons of Failed, Denied and Waiting that arise here; others come with the error, from reconcile/mssql and
 // reconcile/kube, or with a manifest's problem.
 const (
+	// ReasonScheduled, of Approved: a schedule asks for the request.
+	ReasonScheduled = "Scheduled"
+	// ReasonPolicyNotApproved: a policy was changed, and the change lacks an approval. What it said before is in force.
+	ReasonPolicyNotApproved = "PolicyNotApproved"
 	// ReasonTimeout: a step did not end within spec.timeout.
 	ReasonTimeout = "Timeout"
 	// ReasonDatabaseNotFound: spec.databaseRef names no MSSQLServer.

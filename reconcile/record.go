@@ -23,7 +23,7 @@ const (
 
 // commit builds the commit that brings statuses into Git, on top of what the snapshot holds. It returns nil if Git has
 // them all. A status that has ended in Git is never replaced by one that has not.
-func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, all map[string]Status, problems []manifest.Problem) (*gitsource.Change, error) {
+func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, all map[string]Status, said reports) (*gitsource.Change, error) {
 	c := &gitsource.Change{Files: map[string][]byte{}}
 	var written []Status
 	for _, s := range statuses {
@@ -44,15 +44,24 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 		c.Files[file] = content
 		written = append(written, s)
 	}
-	problemsPath := path.Join(statusPath, problemsFile)
-	content, err := marshalProblems(problems)
+	replace := func(name string, content []byte, err error) (bool, error) {
+		file := path.Join(statusPath, name)
+		old, exists := snapshot.Get(file)
+		if err != nil || exists == (content != nil) && string(old) == string(content) {
+			return false, err
+		}
+		c.Files[file] = content
+		return true, nil
+	}
+	content, err := marshalProblems(said.problems)
+	problemsChanged, err := replace(problemsFile, content, err)
 	if err != nil {
 		return nil, err
 	}
-	problemsChanged := false
-	if old, exists := snapshot.Get(problemsPath); exists != (content != nil) || string(old) != string(content) {
-		c.Files[problemsPath] = content
-		problemsChanged = true
+	content, err = marshalPolicies(said.policies)
+	policiesChanged, err := replace(policiesFile, content, err)
+	if err != nil {
+		return nil, err
 	}
 	if len(c.Files) == 0 {
 		return nil, nil
@@ -63,8 +72,14 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 			c.Files[overviewPath] = overview
 		}
 	}
-	describe(c, written, problems, problemsChanged)
+	describe(c, written, said, problemsChanged, policiesChanged)
 	return c, nil
+}
+
+// reports are what is to be said in the status path about no single request.
+type reports struct {
+	problems []manifest.Problem
+	policies []policy
 }
 
 // saysMore reports whether what Git has of an ended request is not to be replaced by s, which has not ended, or whose
@@ -76,31 +91,20 @@ func saysMore(git, s Status) bool {
 
 // describe writes the commit's message: a subject for people who read git log --oneline, a sentence for each request,
 // and trailers for tools.
-func describe(c *gitsource.Change, written []Status, problems []manifest.Problem, problemsChanged bool) {
-	switch len(written) {
-	case 0:
-		switch len(problems) {
-		case 0:
-			c.Subject = "report that the manifests have no problems left"
-		case 1:
-			c.Subject = "report 1 problem in the manifests"
-		default:
-			c.Subject = fmt.Sprintf("report %d problems in the manifests", len(problems))
-		}
-	case 1:
+func describe(c *gitsource.Change, written []Status, said reports, problemsChanged, policiesChanged bool) {
+	switch problems := len(said.problems); {
+	case len(written) > 1:
+		c.Subject = summary(written)
+	case len(written) == 1:
 		c.Subject = fmt.Sprintf("rotate %s: %s", written[0].subject(), written[0].Phase)
+	case !problemsChanged:
+		c.Subject = "record the policies in force"
+	case problems == 0:
+		c.Subject = "report that the manifests have no problems left"
+	case problems == 1:
+		c.Subject = "report 1 problem in the manifests"
 	default:
-		count := map[Phase]int{}
-		for _, s := range written {
-			count[s.Phase]++
-		}
-		var parts []string
-		for _, phase := range []Phase{PhaseSuccessful, PhaseFailed, PhaseDenied, PhaseSkipped, PhaseProgressing, PhasePending} {
-			if count[phase] > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", count[phase], phase))
-			}
-		}
-		c.Subject = fmt.Sprintf("rotate %d requests: %s", len(written), strings.Join(parts, ", "))
+		c.Subject = fmt.Sprintf("report %d problems in the manifests", problems)
 	}
 	var body []string
 	for _, s := range written {
@@ -110,15 +114,39 @@ func describe(c *gitsource.Change, written []Status, problems []manifest.Problem
 			gitsource.Trailer{Key: "Rotation-Id", Value: s.Request.ID},
 			gitsource.Trailer{Key: "Rotation-Phase", Value: string(s.Phase)},
 			gitsource.Trailer{Key: "Rotation-Source", Value: s.Request.Source.Commit},
+			gitsource.Trailer{Key: "Rotation-Merge", Value: s.Request.Source.Merge},
 			gitsource.Trailer{Key: "Rotation-Signer", Value: s.Request.Source.Signer},
 		)
+		for _, by := range s.Request.ApprovedBy {
+			c.Trailers = append(c.Trailers, gitsource.Trailer{Key: "Approved-By", Value: by})
+		}
 	}
 	if problemsChanged {
-		for _, p := range problems {
+		for _, p := range said.problems {
 			body = append(body, p.String())
 		}
 	}
+	if policiesChanged {
+		for _, p := range said.policies {
+			body = append(body, p.sentence())
+		}
+	}
 	c.Body = strings.Join(body, "\n\n")
+}
+
+// summary counts the requests of a commit by their phases.
+func summary(written []Status) string {
+	count := map[Phase]int{}
+	for _, s := range written {
+		count[s.Phase]++
+	}
+	var parts []string
+	for _, phase := range []Phase{PhaseSuccessful, PhaseFailed, PhaseDenied, PhaseSkipped, PhaseProgressing, PhaseApproved, PhaseWaitingForApproval, PhasePending} {
+		if count[phase] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", count[phase], phase))
+		}
+	}
+	return fmt.Sprintf("rotate %d requests: %s", len(written), strings.Join(parts, ", "))
 }
 
 // skipCI keeps GitHub, GitLab, Gitea, Bitbucket and Azure DevOps from starting a pipeline for a commit.

@@ -91,7 +91,7 @@ status:
 func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 	s := ended(PhaseSuccessful, TypeSuccessful, "done")
 	all := map[string]Status{s.Request.Key(): s}
-	change, err := commit(&gitsource.Snapshot{}, "rotation-status", []Status{s}, all, nil)
+	change, err := commit(&gitsource.Snapshot{}, "rotation-status", []Status{s}, all, reports{})
 	require.NoError(t, err)
 	require.Equal(t, "rotate demo/db: Successful", change.Subject)
 	require.Equal(t, "Request demo/r has rotated the credential of demo/db in 1m30s.", change.Body)
@@ -103,7 +103,7 @@ func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 
 	failed := ended(PhaseFailed, TypeFailed, "rotations/q.yaml:1: there is no MSSQLServer demo/db2; check")
 	failed.Request.Name, failed.Request.Database = "q", "db2"
-	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{failed, s}, all, nil)
+	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{failed, s}, all, reports{})
 	require.NoError(t, err)
 	require.Equal(t, "rotate 2 requests: 1 Successful, 1 Failed", change.Subject)
 	require.Len(t, change.Trailers, 10)
@@ -112,20 +112,20 @@ func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 func TestWhatGitHasIsNotWrittenAgainAndNeverGoesBackwards(t *testing.T) {
 	s := ended(PhaseSuccessful, TypeSuccessful, "done")
 	all := map[string]Status{s.Request.Key(): s}
-	first, err := commit(&gitsource.Snapshot{}, "rotation-status", []Status{s}, all, nil)
+	first, err := commit(&gitsource.Snapshot{}, "rotation-status", []Status{s}, all, reports{})
 	require.NoError(t, err)
 	var tip gitsource.Snapshot
 	for _, path := range []string{"rotation-status/README.md", "rotation-status/demo/r.yaml"} {
 		tip.Files = append(tip.Files, gitsource.File{Path: path, Content: first.Files[path]})
 	}
 
-	again, err := commit(&tip, "rotation-status", []Status{s}, all, nil)
+	again, err := commit(&tip, "rotation-status", []Status{s}, all, reports{})
 	require.NoError(t, err)
 	require.Nil(t, again)
 
 	running := s.clone()
 	running.Phase, running.Conditions = PhaseProgressing, running.Conditions[:1]
-	again, err = commit(&tip, "rotation-status", []Status{running}, all, nil)
+	again, err = commit(&tip, "rotation-status", []Status{running}, all, reports{})
 	require.NoError(t, err)
 	require.Nil(t, again, "it has ended already")
 }
@@ -137,10 +137,10 @@ func TestWhatLostItsDetailsInAFullJournalDoesNotReplaceThemInGit(t *testing.T) {
 	inGit := &gitsource.Snapshot{Files: []gitsource.File{{Path: "rotation-status/demo/r.yaml", Content: content}}}
 	short := Ended{Status: whole}.shortened().Status
 
-	change, err := commit(inGit, "rotation-status", []Status{short}, nil, nil)
+	change, err := commit(inGit, "rotation-status", []Status{short}, nil, reports{})
 	require.NoError(t, err)
 	require.Nil(t, change, "the push of the whole one had landed after all")
-	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{short}, nil, nil)
+	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{short}, nil, reports{})
 	require.NoError(t, err)
 	require.Contains(t, string(change.Files["rotation-status/demo/r.yaml"]), "no room for the details")
 }
@@ -213,7 +213,7 @@ func TestAPathWithAColonIsReadBackFromAStatusFile(t *testing.T) {
 
 func TestProblemsOfManifestsComeAndGo(t *testing.T) {
 	problems := []manifest.Problem{{Path: "rotations/x.yaml", Line: 7, Reason: manifest.ReasonInvalidYAML, Message: "a tab", Hint: "use spaces"}}
-	change, err := commit(&gitsource.Snapshot{}, "rotation-status", nil, nil, problems)
+	change, err := commit(&gitsource.Snapshot{}, "rotation-status", nil, nil, reports{problems: problems})
 	require.NoError(t, err)
 	require.Equal(t, "report 1 problem in the manifests", change.Subject)
 	content := change.Files["rotation-status/problems.yaml"]
@@ -221,10 +221,10 @@ func TestProblemsOfManifestsComeAndGo(t *testing.T) {
 	require.Contains(t, string(content), "hint: use spaces")
 
 	tip := gitsource.Snapshot{Files: []gitsource.File{{Path: "rotation-status/problems.yaml", Content: content}}}
-	change, err = commit(&tip, "rotation-status", nil, nil, problems)
+	change, err = commit(&tip, "rotation-status", nil, nil, reports{problems: problems})
 	require.NoError(t, err)
 	require.Nil(t, change)
-	change, err = commit(&tip, "rotation-status", nil, nil, nil)
+	change, err = commit(&tip, "rotation-status", nil, nil, reports{})
 	require.NoError(t, err)
 	require.Equal(t, "report that the manifests have no problems left", change.Subject)
 	deleted, ok := change.Files["rotation-status/problems.yaml"]

@@ -37,6 +37,8 @@ type Request struct {
 	// Manifest is the request as its author wrote it, without a status: apiVersion, kind, metadata and spec.
 	Manifest map[string]any `json:"manifest"`
 	Source   Source         `json:"source"`
+	// ApprovedBy are the approvals that count, where any were asked for: who, and where each is to be found.
+	ApprovedBy []string `json:"approvedBy,omitempty"`
 }
 
 // Key names the request: namespace/name.
@@ -56,6 +58,8 @@ func (r Request) stepTimeout() time.Duration {
 type Source struct {
 	Commit string    `json:"commit,omitempty"` // the commit that brought the request
 	Author string    `json:"author,omitempty"` // its author, "Name <address>"
+	Merge  string    `json:"merge,omitempty"`  // the commit that merged it into the branch; empty: it came by itself
+	Merger string    `json:"merger,omitempty"` // the committer of that, "Name <address>"
 	Signer string    `json:"signer,omitempty"` // who signed it, "principal key"; empty: that was not asked for
 	Time   time.Time `json:"time,omitzero"`    // when it was committed
 	Path   string    `json:"path,omitempty"`

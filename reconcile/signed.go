@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
@@ -29,6 +30,9 @@ func (c *Controller) signedBy(r *manifest.Request, blobs map[string]string) (str
 	signer := ""
 	var problems []manifest.Problem
 	for _, path := range c.set.Basis(r) {
+		if blobs[path] == "" {
+			continue // a policy that was removed, and is still in force
+		}
 		commit := c.origins[blobs[path]].Commit
 		who, err := c.RequestSigners.Verify(commit.Raw)
 		if err != nil {
@@ -59,16 +63,21 @@ func unsigned(r *manifest.Request, path string, commit gitsource.Commit, err err
 }
 
 // basis are the files whose commits are to be known for a request.
-func (c *Controller) basis(set *manifest.Set, r *manifest.Request) []string {
-	if c.RequestSigners == nil {
-		return []string{r.Path}
+func (c *Controller) basis(set *manifest.Set, r *manifest.Request, blobs map[string]string) []string {
+	if c.RequestSigners != nil {
+		return slices.DeleteFunc(set.Basis(r), func(path string) bool { return blobs[path] == "" })
 	}
-	return set.Basis(r)
+	if _, asked := c.approvalRules(set, r); asked {
+		return set.Sources(r)
+	}
+	return []string{r.Path}
 }
 
-// trusted reports whether a status from Git may be acted on. Where requests have to be signed, one that says that a
-// request is under way is somebody's word and no more: the manifest and the keeper tell whether it is. The caller holds
-// the lock.
+func isUnsigned(err error) bool { return errors.Is(err, signature.ErrUnsigned) }
+
+// trusted reports whether a status from Git may be acted on. Where requests have to be signed or approved, one that says
+// that a request is under way is somebody's word and no more: the manifest and the keeper tell whether it is. The caller
+// holds the lock.
 func (c *Controller) trusted(s Status) bool {
-	return c.RequestSigners == nil || s.Phase.Finished() || c.statuses[s.Request.Key()].Request.ID == s.Request.ID
+	return c.RequestSigners == nil && !c.strict || s.Phase.Finished()
 }

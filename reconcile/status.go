@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 )
 
@@ -9,6 +10,9 @@ type Phase string
 
 const (
 	PhasePending     Phase = "Pending"
+	// PhaseWaitingForApproval and PhaseApproved: a policy asks for somebody's word, and it is missing or there.
+	PhaseWaitingForApproval Phase = "WaitingForApproval"
+	PhaseApproved           Phase = "Approved"
 	PhaseProgressing Phase = "Progressing"
 	PhaseSuccessful  Phase = "Successful"
 	PhaseFailed      Phase = "Failed"
@@ -70,6 +74,11 @@ func (s *Status) set(c Condition, now time.Time) bool {
 	}
 	s.Conditions = append(s.Conditions, c)
 	return true
+}
+
+// drop removes a condition.
+func (s *Status) drop(kind string) {
+	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c Condition) bool { return c.Type == kind })
 }
 
 // ended is when the request ended; the zero time if it has not.

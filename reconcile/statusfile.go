@@ -21,6 +21,8 @@ const (
 	annotationSourceAuthor = "gitrota.dev/source-author"
 	annotationSourceSigner = "gitrota.dev/source-signer" // who signed the source commit, as was checked
 	annotationSourcePath   = "gitrota.dev/source-path"   // path:line
+	annotationSourceMerge  = "gitrota.dev/source-merge"  // the commit that merged it into the branch, and who did
+	annotationApprovedBy   = "gitrota.dev/approved-by"   // a line for each approval
 	annotationServer       = "gitrota.dev/server"        // what the SQLServer document said when the request was taken up, as JSON
 )
 
@@ -72,6 +74,7 @@ func marshalStatus(s Status) ([]byte, error) {
 	for name, value := range map[string]string{
 		annotationServer: server, annotationRotation: s.Request.ID, annotationSourceCommit: source.Commit,
 		annotationSourceAuthor: source.Author, annotationSourceSigner: source.Signer, annotationSourcePath: place,
+		annotationSourceMerge: strings.TrimSpace(source.Merge + " " + source.Merger), annotationApprovedBy: strings.Join(s.Request.ApprovedBy, "\n"),
 	} {
 		// What an author writes under gitrota's names is no word of gitrota's.
 		delete(annotations, name)
@@ -109,7 +112,7 @@ func ParseStatus(content []byte) (Status, error) {
 		return Status{}, fmt.Errorf("reading a status file: it has no status.phase")
 	}
 	annotations := map[string]string{}
-	for _, name := range []string{annotationRotation, annotationServer, annotationSourceCommit, annotationSourceAuthor, annotationSourcePath, annotationSourceSigner} {
+	for _, name := range []string{annotationRotation, annotationServer, annotationSourceCommit, annotationSourceAuthor, annotationSourcePath, annotationSourceSigner, annotationSourceMerge, annotationApprovedBy} {
 		annotations[name] = stringAt(written, "metadata", "annotations", name)
 	}
 	request := Request{
@@ -119,6 +122,10 @@ func ParseStatus(content []byte) (Status, error) {
 		Always: stringAt(written, "spec", "apply") == manifest.ApplyAlways, MaxRetries: 1,
 		Manifest: written,
 		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor], Signer: annotations[annotationSourceSigner]},
+	}
+	request.Source.Merge, request.Source.Merger, _ = strings.Cut(annotations[annotationSourceMerge], " ")
+	if by := annotations[annotationApprovedBy]; by != "" {
+		request.ApprovedBy = strings.Split(by, "\n")
 	}
 	request.Timeout, _ = time.ParseDuration(stringAt(written, "spec", "timeout"))
 	if spec, _ := written["spec"].(map[string]any); spec != nil {
