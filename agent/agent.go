@@ -51,7 +51,16 @@ type Options struct {
 	// as [signature.LoadSigners] reads it; empty: any commit brings a request. Both are read again when they change.
 	SigningKey     string
 	RequestSigners string
-	Cluster        *rest.Config
+	// ApprovalSigners is the same for those whose signed commits approve, where a policy asks for signatures; empty:
+	// RequestSigners.
+	ApprovalSigners string
+	// Guardrails is the file with what no policy in Git can lower; empty: none. It is read again when it changes.
+	Guardrails string
+	// Forge is the kind of forge that the repository is on, ForgeAPI the address of its API and ForgeAuth the folder with
+	// the credentials for it, as package forge has them; empty: known by the repository's host, and GitAuth. Without Forge
+	// and ForgeAuth none is asked.
+	Forge, ForgeAPI, ForgeAuth string
+	Cluster                    *rest.Config
 	// AllowHosts are the servers outside of the cluster that a SQLServer document may name, as [hosts.Parse] reads them;
 	// empty: none.
 	AllowHosts string
@@ -117,6 +126,18 @@ func New(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	approvers, err := loadApprovalSigners(options, signers)
+	if err != nil {
+		return nil, err
+	}
+	rails, err := followGuardrails(options)
+	if err != nil {
+		return nil, fmt.Errorf("--guardrails: %w", err)
+	}
+	host, err := openForge(options)
+	if err != nil {
+		return nil, fmt.Errorf("--forge: %w", err)
+	}
 	cluster, err := kube.New(options.Cluster, options.Log)
 	if err != nil {
 		return nil, err
@@ -126,11 +147,12 @@ func New(options Options) (*Agent, error) {
 		metrics: newMetrics(), hints: make(chan struct{}, 1),
 	}
 	a.controller = reconcile.NewController(reconcile.Options{
-		Repository: repository, Statuses: statuses, RequestSigners: signers, Keys: keys,
+		Repository: repository, Statuses: statuses, RequestSigners: signers, ApprovalSigners: approvers, Keys: keys,
+		Guardrails: rails, Forge: host, Branch: options.Branch,
 		Path: options.Path, StatusPath: options.StatusPath, SkipCI: !options.PlainCommits, Log: options.Log,
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
-			AllowHost: allowed.Allows, Log: options.Log, Observe: a.metrics.observeStep,
+			AllowHost: func(endpoint string) bool { return allowed.Allows(endpoint) || rails().Hosts.Allows(endpoint) }, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})
 	if a.lease, err = newLease(options.Cluster, options.Lease); err != nil {

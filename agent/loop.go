@@ -14,7 +14,9 @@ import (
 type turns struct {
 	*Agent
 	poll, flush, cluster, patrol backoff
+	schedule, survey             backoff
 	unreadable, unwritable       quiet
+	unscheduled                  quiet
 	read                         int  // the last poll that succeeded
 	recovered                    bool // what an earlier run has done is known
 	released                     bool // what it left paused is resumed, or on its way
@@ -34,6 +36,9 @@ func (a *Agent) loop(ctx context.Context) error {
 			a.controller.Patrol(ctx)
 			t.patrol.after(jittered(a.options.PatrolInterval))
 		}
+		if t.recovered && t.schedule.due() && t.scheduled(ctx) {
+			continue // what was asked for is taken up
+		}
 		due, dirty := a.controller.FlushDue(a.options.Interval)
 		if dirty && t.flush.due() && !time.Now().Before(due) && t.flushed(ctx) {
 			continue // what came along with the write may have brought requests
@@ -41,7 +46,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		state := a.controller.State()
 		a.metrics.observeState(state)
 		a.progress.settle(t.read, state.Revision, dirty, a.controller.Problems())
-		if a.options.Once && t.recovered && state.Revision != "" && state.Running == 0 && state.Waiting == 0 && state.JournalPending == 0 && !dirty {
+		if a.options.Once && t.recovered && state.Revision != "" && state.Running == 0 && state.Waiting == state.Held && state.JournalPending == 0 && !dirty {
 			return verdict(state)
 		}
 		if a.wait(ctx, t.next(due, dirty)) {
@@ -103,6 +108,12 @@ func (t *turns) takeUp(ctx context.Context) error {
 	if err := t.controller.Recover(ctx); err != nil {
 		return err
 	}
+	if t.survey.due() {
+		if err := t.controller.Survey(ctx); err != nil {
+			return err
+		}
+		t.survey.after(jittered(t.options.PatrolInterval))
+	}
 	t.controller.Advance(ctx)
 	if t.released {
 		return nil
@@ -112,6 +123,23 @@ func (t *turns) takeUp(ctx context.Context) error {
 	}
 	t.released = true
 	return nil
+}
+
+// scheduled asks for the rotations that are due, and reports whether there were any. Where the branch is protected, or
+// Git is away, it is tried again.
+func (t *turns) scheduled(ctx context.Context) bool {
+	asked, err := t.controller.Schedule(ctx)
+	switch {
+	case err == nil:
+		t.unscheduled = quiet{}
+		t.schedule.after(0)
+	case ctx.Err() == nil:
+		wait := t.schedule.failed(err, t.options.Interval)
+		if t.unscheduled.speaks(err) {
+			t.log.Error("rotations that are due cannot be asked for", "error", err, "retry_in", wait.String())
+		}
+	}
+	return asked
 }
 
 // patrols reports whether databases at rest are looked after.
@@ -146,6 +174,12 @@ func (t *turns) next(due time.Time, dirty bool) time.Time {
 	if dirty {
 		next = earliest(next, latest(due, t.flush.next))
 	}
+	if t.recovered {
+		next = earliest(next, t.survey.next)
+		if at := t.controller.NextDue(); !at.IsZero() {
+			next = earliest(next, latest(at, t.schedule.next))
+		}
+	}
 	return next
 }
 
@@ -175,10 +209,14 @@ func (a *Agent) hint() {
 // verdict says whether all that this run served has ended well.
 func verdict(state reconcile.State) error {
 	bad := state.Ended[reconcile.PhaseFailed] + state.Ended[reconcile.PhaseDenied]
-	if bad == 0 && state.Problems == 0 {
+	if bad == 0 && state.Problems == 0 && state.Held == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d failed or denied, %d problems in manifests; see the status path in the repository", ErrUnsuccessful, bad, state.Problems)
+	held := ""
+	if state.Held > 0 {
+		held = fmt.Sprintf("%d wait for an approval or for their time, ", state.Held)
+	}
+	return fmt.Errorf("%w: %d failed or denied, %s%d problems in manifests; see the status path in the repository", ErrUnsuccessful, bad, held, state.Problems)
 }
 
 // fatal tells what no waiting will mend and whoever starts the agent should see at once. A server that does not answer

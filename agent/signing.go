@@ -31,3 +31,16 @@ func loadRequestSigners(o Options) (reconcile.Signers, error) {
 	}
 	return signers, nil
 }
+
+// loadApprovalSigners reads whose signed commits approve; without a list of their own, those whose commits may bring
+// requests.
+func loadApprovalSigners(o Options, requesters reconcile.Signers) (reconcile.Signers, error) {
+	if o.ApprovalSigners == "" {
+		return requesters, nil
+	}
+	signers, err := signature.LoadSigners(o.ApprovalSigners)
+	if err != nil {
+		return nil, fmt.Errorf("--approval-signers: %w", err)
+	}
+	return signers, nil
+}

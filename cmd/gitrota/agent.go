@@ -7,18 +7,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"github.com/gitrota/gitrota/agent"
-	"github.com/gitrota/gitrota/gitsource"
 )
 
 func newAgent() *cobra.Command {
-	var options agent.Options
-	var author gitsource.Person
-	var kubeconfig, format string
-	var verbose, skipCI bool
+	var f agentFlags
 	cmd := &cobra.Command{
 		Use:   "agent --repo URL [flags]",
 		Short: "Poll a repository and serve its rotation requests",
@@ -40,45 +37,81 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
   gitrota agent --repo ssh://git@git.example.com/dba/rotations.git --git-auth /etc/gitrota/git --once`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if options.Repo == "" {
-				return usageError{cmd.CommandPath(), fmt.Errorf("--repo is missing: the URL of the repository with the rotation requests")}
-			}
-			log, err := newLog(format, verbose)
+			a, err := f.open(cmd)
 			if err != nil {
-				return usageError{cmd.CommandPath(), err}
-			}
-			klog.SetSlogLogger(log)
-			options.Log, options.Author, options.PlainCommits = log, author, !skipCI
-			rules := clientcmd.NewDefaultClientConfigLoadingRules()
-			rules.ExplicitPath = kubeconfig
-			options.Cluster, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-			if err != nil {
-				return fmt.Errorf("no cluster to work on: %w; give --kubeconfig FILE, or run in a cluster", err)
-			}
-			a, err := agent.New(options)
-			if err != nil {
-				return usageError{cmd.CommandPath(), err} // nothing was asked of anybody yet: a flag is wrong
+				return err
 			}
 			if a.Addr() != "" {
-				log.Info("listening", "address", a.Addr())
+				f.options.Log.Info("listening", "address", a.Addr())
 			}
 			if a.WebhookAddr() != "" {
-				log.Info("listening for webhooks", "address", a.WebhookAddr())
+				f.options.Log.Info("listening for webhooks", "address", a.WebhookAddr())
 			}
 			return a.Run(cmd.Context())
 		},
 	}
-	flags := cmd.Flags()
+	f.judging(cmd.Flags())
+	f.serving(cmd.Flags())
+	return cmd
+}
+
+// agentFlags are the flags of the agent, some of which other commands share.
+type agentFlags struct {
+	options            agent.Options
+	kubeconfig, format string
+	verbose, skipCI    bool
+}
+
+// open makes the agent that the flags ask for.
+func (f *agentFlags) open(cmd *cobra.Command) (*agent.Agent, error) {
+	if f.options.Repo == "" {
+		return nil, usageError{cmd.CommandPath(), fmt.Errorf("--repo is missing: the URL of the repository with the rotation requests")}
+	}
+	log, err := newLog(f.format, f.verbose)
+	if err != nil {
+		return nil, usageError{cmd.CommandPath(), err}
+	}
+	klog.SetSlogLogger(log)
+	f.options.Log, f.options.PlainCommits = log, !f.skipCI
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.kubeconfig
+	f.options.Cluster, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no cluster to work on: %w; give --kubeconfig FILE, or run in a cluster", err)
+	}
+	a, err := agent.New(f.options)
+	if err != nil {
+		return nil, usageError{cmd.CommandPath(), err} // nothing was asked of anybody yet: a flag is wrong
+	}
+	return a, nil
+}
+
+// judging are the flags that say what to read and how to judge it.
+func (f *agentFlags) judging(flags *pflag.FlagSet) {
+	options := &f.options
 	flags.StringVar(&options.Repo, "repo", "", "URL of the repository: https://, ssh:// or git@host:path (required)")
 	flags.StringVar(&options.Branch, "branch", "main", "branch to watch, and to write statuses to without --status-branch")
 	flags.StringVar(&options.StatusBranch, "status-branch", "", "branch to write statuses to, where the watched one is protected; it is made if it is missing (default: the watched one)")
-	flags.BoolVar(&skipCI, "skip-ci", true, "ask the forge, by [skip ci] in their messages, to start no pipelines for status commits")
 	flags.StringVar(&options.Path, "path", "rotations", "folder with the manifests")
 	flags.StringVar(&options.StatusPath, "status-path", "rotation-status", "folder for the statuses, which nothing else may write")
-	flags.DurationVar(&options.Interval, "interval", agent.DefaultInterval, "time between two polls, such as 30s or 5m")
-	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount in a cluster)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount in a cluster)")
 	flags.StringVar(&options.GitAuth, "git-auth", "", "folder with the credentials for the repository")
 	flags.BoolVar(&options.AllowPlainHTTP, "allow-plain-http", false, "send the Git credentials to an http:// URL, where everybody on the way can read them")
+	flags.StringVar(&options.Guardrails, "guardrails", "", "file with what no policy in the repository can lower, kind Guardrails (default: none)")
+	flags.StringVar(&options.RequestSigners, "request-signers", "", "allowed_signers file, or a folder of such files and OpenPGP public keys (*.asc): whose signed commits may bring requests (default: anybody's commits)")
+	flags.StringVar(&options.ApprovalSigners, "approval-signers", "", "the same: whose signed commits approve, where a policy asks for signatures (default: as --request-signers)")
+	flags.StringVar(&options.Forge, "forge", "", "forge to ask for reviews and to propose changes to: github, gitlab, gitea, bitbucket or azure (default: none)")
+	flags.StringVar(&options.ForgeAPI, "forge-api", "", "address of the forge's API (default: known by the repository's host)")
+	flags.StringVar(&options.ForgeAuth, "forge-auth", "", "folder with the credentials for the forge's API: bearerToken, or username and password (default: as --git-auth)")
+	flags.StringVar(&f.format, "log-format", "text", "format of the log on standard error: text or json")
+	flags.BoolVar(&f.verbose, "verbose", false, "log details, too")
+}
+
+// serving are the flags that say how to serve.
+func (f *agentFlags) serving(flags *pflag.FlagSet) {
+	options := &f.options
+	flags.BoolVar(&f.skipCI, "skip-ci", true, "ask the forge, by [skip ci] in their messages, to start no pipelines for status commits")
+	flags.DurationVar(&options.Interval, "interval", agent.DefaultInterval, "time between two polls, such as 30s or 5m")
 	flags.StringVar(&options.SOPSKeys, "sops-keys", "", "folder with the age keys for SOPS-encrypted Secrets (*.agekey)")
 	flags.StringVar(&options.AllowHosts, "allow-hosts", "", "servers outside of the cluster that a SQLServer document may name, such as sql1.example.com:1433,*.db.example.com (default: none)")
 	flags.DurationVar(&options.PatrolInterval, "patrol-interval", agent.DefaultPatrolInterval, "time between two looks at whether somebody has overwritten an auth Secret")
@@ -87,13 +120,9 @@ SIGTERM ends the agent, also in the middle of a rotation; the next start goes on
 	flags.StringVar(&options.Listen, "listen", "", "address for /healthz, /readyz, /metrics and gitrota sync, such as :8080 (default: none)")
 	flags.StringVar(&options.WebhookListen, "webhook-listen", "", "address for the webhooks of forges, /hook/github, gitlab, gitea, bitbucket, azure or generic, such as :8081 (default: none)")
 	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "folder with the webhooks' secret: the key token; for Azure DevOps, username and password")
-	flags.StringVar(&author.Name, "author-name", "gitrota", "author of the status commits")
-	flags.StringVar(&author.Email, "author-email", "gitrota@localhost", "e-mail address of the author")
+	flags.StringVar(&options.Author.Name, "author-name", "gitrota", "author of the status commits")
+	flags.StringVar(&options.Author.Email, "author-email", "gitrota@localhost", "e-mail address of the author")
 	flags.StringVar(&options.SigningKey, "signing-key", "", "folder with the key that signs the status commits: identity (SSH) and password, or git.asc (OpenPGP) and passphrase (default: not signed)")
-	flags.StringVar(&options.RequestSigners, "request-signers", "", "allowed_signers file, or a folder of such files and OpenPGP public keys (*.asc): whose signed commits may bring requests (default: anybody's commits)")
-	flags.StringVar(&format, "log-format", "text", "format of the log on standard error: text or json")
-	flags.BoolVar(&verbose, "verbose", false, "log details, too")
-	return cmd
 }
 
 func newLog(format string, verbose bool) (*slog.Logger, error) {

@@ -66,7 +66,7 @@ name in upper case with underscores, such as GITROTA_STATUS_PATH. A flag wins.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newAgent(), newSync(), newValidate(), newRollback(), newAudit(), newHistory(), newVersion())
+	root.AddCommand(newAgent(), newPlan(), newSync(), newValidate(), newRollback(), newAudit(), newHistory(), newVersion())
 	markUsageErrors(root)
 	return root
 }
