@@ -94,7 +94,7 @@ func plan(set *manifest.Set, list []scheduled, histories map[string]history, sta
 		switch {
 		case known.pending != "":
 			p.Held = fmt.Sprintf("the request %s has not ended", known.pending)
-		case asked && p.Due:
+		case asked && p.Due && own.Request.ID != "": // a file that was denied is bound to nothing
 			p.Held = fmt.Sprintf("its request %s is %s", own.Request.Key(), own.Phase)
 		case known.last.Phase == PhaseFailed && !acknowledged(set, known.last):
 			p.Held = heldBy(known.last)

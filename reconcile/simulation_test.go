@@ -27,6 +27,10 @@ type simulation struct {
 	pair    bool   // two logins take turns, and an administrator changes them; KubeDB has no part in it
 	servers []*simulated
 	primary int
+	// What KubeDB knows of the database beside.
+	created     time.Time
+	rotateAfter time.Duration
+	labels      map[string]string
 	watch   func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
 
 	calls      int
@@ -257,6 +261,7 @@ func (i *incarnation) Target(context.Context, reconcile.Request) (reconcile.Targ
 		target := reconcile.Target{
 			Kind: manifest.KindMSSQLServer, Namespace: "demo", Name: "db", UID: "db", Phase: "Ready", Replicas: len(i.world.servers),
 			AuthSecret: keys("db-auth"), Paused: i.world.paused != "", PauseReason: i.world.paused,
+			Created: i.world.created, RotateAfter: i.world.rotateAfter, Labels: i.world.labels,
 		}
 		if len(i.world.servers) > 1 {
 			target.Mode, target.Group = "AvailabilityGroup", true
