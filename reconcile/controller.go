@@ -22,6 +22,9 @@ type Repository interface {
 	Removals(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error)
 	Between(ctx context.Context, revision, since string) ([]gitsource.Commit, error)
 	Contains(ctx context.Context, revision, commit string) (bool, error)
+	Branches(ctx context.Context, prefix string) (map[string]string, error)
+	Propose(ctx context.Context, branch string, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) error
+	Retract(ctx context.Context, branch, tip string) error
 	Write(ctx context.Context, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error)
 }
 
@@ -95,6 +98,9 @@ type Controller struct {
 	planned  []Planned              // what is due when; nil: not known
 	planNext time.Time              // until when that is right, if nothing changes
 	declined map[string][]time.Time // by database: dates whose pull request people have closed
+
+	proposing  bool   // pull requests are being brought up to date
+	unproposed string // why that failed last; empty: it did not
 }
 
 // unsaved is a status that Git does not have.

@@ -114,6 +114,18 @@ func (r remote) Removals(context.Context, string, ...string) (map[string]gitsour
 	return nil, errors.New("nobody removes policies here")
 }
 
+func (r remote) Branches(context.Context, string) (map[string]string, error) {
+	return nil, errors.New("nobody proposes anything here")
+}
+
+func (r remote) Propose(context.Context, string, []string, func(*gitsource.Snapshot) (*gitsource.Change, error)) error {
+	return errors.New("nobody proposes anything here")
+}
+
+func (r remote) Retract(context.Context, string, string) error {
+	return errors.New("nobody proposes anything here")
+}
+
 func (r remote) Between(context.Context, string, string) ([]gitsource.Commit, error) {
 	return nil, errors.New("nobody asks for signatures here")
 }
