@@ -189,7 +189,7 @@ func (a azureForge) reviews(ctx context.Context, number int) ([]Review, error) {
 	return all, nil
 }
 
-// iterations are the pushes to a pull request, of which the last is what it changes.
+// pushes are the iterations to a pull request, of which the last has all that it changes.
 func (a azureForge) pushes(ctx context.Context, number int) ([]push, error) {
 	var list azureList[struct {
 		Created time.Time   `json:"createdDate"`
