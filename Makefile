@@ -42,7 +42,7 @@ devcluster: ## build the test cluster: .build/devcluster (the first time, this c
 .PHONY: devforge
 devforge: ## build the test forge: .build/devforge (the first time, this compiles Gitea)
 	@mkdir -p .build
-	@echo "building .build/devforge; the first time this compiles PACKAGES packages of Gitea, for some minutes"
+	@echo "building .build/devforge; the first time this compiles about 1,200 packages of Gitea, for some minutes"
 	@flock .build/devforge.lock go build -C $(DEVFORGE) $(FORGETAGS) -v -o "$(CURDIR)/.build/devforge" . 2>&1 | $(PROGRESS)
 
 .PHONY: demo
