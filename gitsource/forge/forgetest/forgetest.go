@@ -75,7 +75,7 @@ func Start(t TB) *Forge {
 // Up starts a forge and returns when it is usable. The first call on a machine builds devforge, which takes minutes.
 // When ctx ends before that, Up ends the forge and fails; after that ctx has no meaning.
 func Up(ctx context.Context) (*Forge, error) {
-	binary, err := devforge(ctx)
+	binary, err := devforge.Path(ctx)
 	if err != nil {
 		return nil, err
 	}
