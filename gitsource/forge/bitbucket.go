@@ -112,8 +112,11 @@ func bitbucketPages[T any](ctx context.Context, r rest, path string, each func(T
 }
 
 func (b bitbucketForge) merged(ctx context.Context, base string, since time.Time) ([]PullRequest, error) {
-	return b.list(ctx, fmt.Sprintf("state = %q AND destination.branch.name = %q AND updated_on >= %s",
-		"MERGED", base, since.UTC().Format("2006-01-02T15:04:05-07:00")))
+	filter := fmt.Sprintf(`state = "MERGED" AND destination.branch.name = %q`, base)
+	if !since.IsZero() {
+		filter += " AND updated_on >= " + since.UTC().Format("2006-01-02T15:04:05-07:00")
+	}
+	return b.list(ctx, filter)
 }
 
 func (b bitbucketForge) byBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {

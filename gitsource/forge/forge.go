@@ -64,8 +64,8 @@ type Options struct {
 
 	AllowPlainHTTP bool          // lets credentials travel unencrypted to a host that is not this machine
 	Timeout        time.Duration // of each request; 0 means 30s
-	Now            func() time.Time
-	Log            *slog.Logger // nil means none
+	Now            func() time.Time // nil means time.Now
+	Log            *slog.Logger     // nil means none
 }
 
 // PullRequest is one, as it is now. Times are the forge's, in UTC; a zero time, "" and false stand for what is not there.
@@ -156,8 +156,9 @@ func Open(opts Options) (*Client, error) {
 // String returns the forge and the repository.
 func (c *Client) String() string { return c.at.String() }
 
-// Merged lists the pull requests that were merged into base and updated since then, newest first. Azure DevOps does not
-// keep when a pull request was updated; there it is when it was merged. More than a thousand are an error.
+// Merged lists the pull requests that were merged into base and updated since then, newest first; the zero time is all.
+// Azure DevOps does not keep when a pull request was updated; there it is when it was merged. More than twenty pages,
+// which is a thousand or two thousand, are an error.
 func (c *Client) Merged(ctx context.Context, base string, since time.Time) ([]PullRequest, error) {
 	list, err := c.forge.merged(ctx, base, since)
 	list = slices.DeleteFunc(list, func(p PullRequest) bool { return !p.Merged || p.Base != base || p.Updated.Before(since) })
@@ -166,7 +167,7 @@ func (c *Client) Merged(ctx context.Context, base string, since time.Time) ([]Pu
 }
 
 // ByBranch lists the pull requests from a branch of the repository itself, and of no fork, into base, in any state, the
-// newest first.
+// newest first. On Gitea it finds one among the newest thousand into base.
 func (c *Client) ByBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {
 	list, err := c.forge.byBranch(ctx, branch, base)
 	list = slices.DeleteFunc(list, func(p PullRequest) bool { return p.HeadBranch != branch || p.Base != base })
