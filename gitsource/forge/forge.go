@@ -57,13 +57,13 @@ type Options struct {
 	API string
 
 	// Auth holds the credentials for the API, and AuthDir, in place of it, a folder of them that is read again when it
-	// changes. A bearerToken is the forge's token; so is the password that goes with a username, except that Bitbucket
-	// and Azure DevOps take both together. Of a Secret for Git over SSH, the API uses bearerToken, or username and password.
+	// changes. A bearerToken is the forge's token. So is the password that goes with a username, which Gitea, Bitbucket and
+	// Azure DevOps take together. Of a Secret for Git over SSH, the API uses bearerToken, or username and password.
 	Auth    gitsource.Auth
 	AuthDir string
 
-	AllowPlainHTTP bool          // lets credentials travel unencrypted to a host that is not this machine
-	Timeout        time.Duration // of each request; 0 means 30s
+	AllowPlainHTTP bool             // lets credentials travel unencrypted to a host that is not this machine
+	Timeout        time.Duration    // of each request; 0 means 30s
 	Now            func() time.Time // nil means time.Now
 	Log            *slog.Logger     // nil means none
 }
