@@ -48,8 +48,6 @@ PROVIDER = memory
 TYPE = channel
 [indexer]
 ISSUE_INDEXER_TYPE = db
-[picture]
-DISABLE_GRAVATAR = true
 [actions]
 ENABLED = false
 [packages]

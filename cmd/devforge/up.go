@@ -83,7 +83,7 @@ func serve(ctx context.Context) (err error) {
 
 	// The kernel ends Gitea when the thread ends that started it.
 	runtime.LockOSThread()
-	web := gitea(dir, as, "web")
+	web := command(dir, as, "web")
 	web.ExtraFiles = []*os.File{socket}
 	web.Env = append(web.Env, "LISTEN_FDS=1")
 	web.Stdout, web.Stderr = os.Stderr, os.Stderr
@@ -112,8 +112,8 @@ func serve(ctx context.Context) (err error) {
 	}
 }
 
-// gitea is a command of Gitea's, in a process group of its own.
-func gitea(dir string, as *syscall.Credential, args ...string) *exec.Cmd {
+// command is one of Gitea's, in a process group of its own.
+func command(dir string, as *syscall.Credential, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(dir, "devforge"), append(args, "--config", filepath.Join(dir, "app.ini"))...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "USER=" + username(as), "GITEA_WORK_DIR=" + dir}
@@ -144,7 +144,7 @@ func makeReady(ctx context.Context, dir string, as *syscall.Credential, url stri
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	create := gitea(dir, as, "admin", "user", "create", "--admin", "--username", admin, "--email", admin+"@example.com",
+	create := command(dir, as, "admin", "user", "create", "--admin", "--username", admin, "--email", admin+"@example.com",
 		"--password", rand.Text(), "--must-change-password=false", "--access-token", "--access-token-scopes", "all")
 	said, err := create.CombinedOutput()
 	token := tokens.FindSubmatch(said)
