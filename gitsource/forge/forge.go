@@ -81,7 +81,7 @@ type PullRequest struct {
 	Closed     bool   // merged or given up
 	Merged     bool
 	MergedAs   string // full hash of the commit on Base that the forge names: the merge, the squash or the last one rebased
-	MergedBy   string // GitHub tells it in Find only
+	MergedBy   string // GitHub and Gitea tell it in Find only
 	MergedAt   time.Time
 	Updated    time.Time
 }

@@ -48,8 +48,11 @@ func TestGiteaLeadsFromTheMergeToThePullRequest(t *testing.T) {
 
 		list, err := c.Merged(t.Context(), "main", start)
 		require.NoError(t, err)
-		found := list[0]
-		require.Equal(t, number, found.Number, style)
+		require.Equal(t, number, list[0].Number, style)
+		require.Equal(t, onBase, list[0].MergedAs, style)
+		require.Equal(t, head, list[0].Head, style)
+		found, err := c.Find(t.Context(), number)
+		require.NoError(t, err)
 		require.Equal(t, onBase, found.MergedAs, style)
 		require.Equal(t, head, found.Head, style)
 		require.Equal(t, []string{"alice", "bob"}, []string{found.Author, found.MergedBy}, style)
