@@ -43,7 +43,7 @@ func (r *rotation) newCredential(w world) (credential.Credential, error) {
 	case !w.supplied.Credential.IsZero():
 		return w.supplied.Credential, nil
 	}
-	password, err := credential.Generate(r.Random)
+	password, err := credential.Generate(r.Random, r.status.Request.passwordRules())
 	if err != nil {
 		return credential.Credential{}, err
 	}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
@@ -24,6 +26,8 @@ type Engine struct {
 	Clock   Clock
 	Random  io.Reader // crypto/rand.Reader, outside of tests
 	Log     *slog.Logger
+	// DigestCost is how many rounds it takes to tell whether a password was used before; 0: [credential.DigestCost].
+	DigestCost int
 	// AllowHost says whether a credential may be sent to an endpoint outside of the cluster, "host:port"; nil: to none.
 	AllowHost func(endpoint string) bool
 	// InGit reports whether Git has the status of a request that has ended, for the journal; nil: it has none. It is called
@@ -55,6 +59,8 @@ func (WallClock) Sleep(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+func (e *Engine) digestCost() int { return cmp.Or(e.DigestCost, credential.DigestCost) }
 
 // Job is a request to serve.
 type Job struct {

@@ -63,7 +63,9 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 		r.attempts = map[step]*attempt{} // the way back has its own time
 		return true, nil, nil
 	case verdict == settleStaged:
-		keeper.settle()
+		if err := keeper.settle(r.digestCost(), r.Random); err != nil {
+			return false, nil, err
+		}
 		if !w.promoted() {
 			recovery = fmt.Sprintf("every replica opens with live.password of the Secret %s/%s, which the auth Secret does not hold", r.keeperSecret.Namespace, r.keeperSecret.Name)
 		}

@@ -126,7 +126,7 @@ func (e Ended) shortened() Ended {
 			manifest[key] = value
 		}
 	}
-	s.Request.Manifest, s.Conditions = manifest, nil
+	s.Request.Manifest, s.Request.Password, s.Conditions = manifest, nil, nil
 	for i, c := range e.Status.Conditions {
 		last := c.Type == string(s.Phase)
 		if i > 0 && !last {
