@@ -36,9 +36,9 @@ type Options struct {
 	RequestSigners Signers
 	// ApprovalSigners are those whose signed commits may approve, where a policy asks for signatures; nil: nobody's.
 	ApprovalSigners Signers
-	Forge           Forge                            // that hosts the repository; nil: none is asked for reviews
-	Guardrails      func() guardrails.Guardrails     // as they are now; nil: the zero value
-	Branch          string                           // of the manifests, which pull requests are merged to
+	Forge           Forge                        // that hosts the repository; nil: none is asked for reviews
+	Guardrails      func() guardrails.Guardrails // as they are now; nil: the zero value
+	Branch          string                       // of the manifests, which pull requests are merged to
 	Engine          *Engine
 	Keys            func() sopsfile.Keys // for the credentials that users supply; asked for each
 	Path            string               // the folder with the manifests
@@ -90,7 +90,7 @@ type Controller struct {
 	cleared        map[string]bool  // whether they have it
 	strict         bool             // somebody asks for approvals
 	reviewed       map[needed]answered
-	asking         bool // the forge
+	asking         bool            // the forge
 	held           map[string]bool // requests that wait for something that may take days
 	opening        time.Time       // when one of them may begin; zero: that is not known
 

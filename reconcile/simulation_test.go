@@ -33,7 +33,7 @@ type simulation struct {
 	created     time.Time
 	rotateAfter time.Duration
 	labels      map[string]string
-	watch   func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
+	watch       func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
 
 	calls      int
 	lived      []string // the passwords that the keeper has called live, each once, the newest last

@@ -9,15 +9,15 @@ import (
 type Phase string
 
 const (
-	PhasePending     Phase = "Pending"
+	PhasePending Phase = "Pending"
 	// PhaseWaitingForApproval and PhaseApproved: a policy asks for somebody's word, and it is missing or there.
 	PhaseWaitingForApproval Phase = "WaitingForApproval"
 	PhaseApproved           Phase = "Approved"
-	PhaseProgressing Phase = "Progressing"
-	PhaseSuccessful  Phase = "Successful"
-	PhaseFailed      Phase = "Failed"
-	PhaseDenied      Phase = "Denied"
-	PhaseSkipped     Phase = "Skipped"
+	PhaseProgressing        Phase = "Progressing"
+	PhaseSuccessful         Phase = "Successful"
+	PhaseFailed             Phase = "Failed"
+	PhaseDenied             Phase = "Denied"
+	PhaseSkipped            Phase = "Skipped"
 )
 
 // Finished reports whether a request in this phase will never run (again).
