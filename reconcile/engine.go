@@ -30,6 +30,8 @@ type Engine struct {
 	DigestCost int
 	// AllowHost says whether a credential may be sent to an endpoint outside of the cluster, "host:port"; nil: to none.
 	AllowHost func(endpoint string) bool
+	// DenyList returns texts that no supplied password may contain, in upper or lower case; nil: there are none.
+	DenyList func() []string
 	// InGit reports whether Git has the status of a request that has ended, for the journal; nil: it has none. It is called
 	// from the goroutines of the rotations.
 	InGit func(Status) bool

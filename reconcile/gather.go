@@ -147,6 +147,9 @@ func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
 		r.supplied = &supplied
 	}
 	w.missing = *r.missing
+	if r.DenyList != nil {
+		w.denied = r.DenyList()
+	}
 	if r.supplied != nil {
 		w.supplied = *r.supplied
 		w.reused = r.reused(w.keeper)

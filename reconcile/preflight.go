@@ -162,7 +162,9 @@ func passwordStrong(w world) *fault.Error {
 	if w.supplied.Credential.IsZero() {
 		return nil
 	}
-	if err := credential.Check(w.supplied.Credential, w.status.Request.passwordRules()); err != nil {
+	rules := w.status.Request.passwordRules()
+	rules.DenyList = slices.Concat(rules.DenyList, w.denied)
+	if err := credential.Check(w.supplied.Credential, rules); err != nil {
 		return fault.New(fault.Refuse, ReasonWeakPassword, "supply another password under a new request", "the Secret (%s): %v", w.supplied.From, err)
 	}
 	return nil
