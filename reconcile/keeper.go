@@ -36,6 +36,8 @@ type Keeper struct {
 	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
 	// listed yet, and maybe not published.
 	Restart map[string]string
+	// Escrow is Next, encrypted for those who keep it; nil: nobody does. With the settling it comes into the status.
+	Escrow []byte
 	// Published is when Next was published.
 	Published time.Time
 	// Failure is why Next is being rolled back; nil: it is not.
@@ -145,7 +147,7 @@ func (k *Keeper) drop() {
 }
 
 func (k *Keeper) clear() {
-	k.Owner = ""
+	k.Owner, k.Escrow = "", nil
 	k.Next, k.Record, k.Restart, k.TryFirst, k.Published, k.Failure, k.Repaired = Entry{}, nil, nil, nil, time.Time{}, nil, nil
 }
 
@@ -187,6 +189,7 @@ const (
 	keyTryFirst = "try-first"
 	keyFinished = "finished"
 	keyHistory  = "history"
+	keyEscrow   = "escrow"
 
 	keyPublished = "published"
 	keyFailure   = "failure"
@@ -200,7 +203,7 @@ func (k *Keeper) entries() map[string]*Entry {
 
 func (k *Keeper) values() map[string]any {
 	return map[string]any{
-		keyRecord: &k.Record, keyOwner: &k.Owner, keyJournal: &k.Journal, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished, keyHistory: &k.History,
+		keyRecord: &k.Record, keyOwner: &k.Owner, keyJournal: &k.Journal, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished, keyHistory: &k.History, keyEscrow: &k.Escrow,
 		keyPublished: &k.Published, keyFailure: &k.Failure, keyRepaired: &k.Repaired,
 	}
 }

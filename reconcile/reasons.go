@@ -111,6 +111,8 @@ const (
 	ReasonPasswordUnchanged = "PasswordUnchanged"
 	// ReasonPasswordReused: the supplied password is one of the last ones, as far back as the policy looks.
 	ReasonPasswordReused = "PasswordReused"
+	// ReasonEscrow: the generated password cannot be encrypted for those who keep it.
+	ReasonEscrow = "EscrowFailed"
 	// ReasonWeakPassword: the supplied password breaks a rule.
 	ReasonWeakPassword = "PasswordUnusable"
 	// ReasonPermissions: Kubernetes does not let gitrota do what a rotation needs.

@@ -32,17 +32,22 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 		if err != nil {
 			return nil, err
 		}
+		escrow := missingEscrow(snapshot, statusPath, s)
 		old, exists := snapshot.Get(file)
-		if exists {
-			if string(old) == string(content) {
-				continue
-			}
-			if before, err := ParseStatus(old); err == nil && saysMore(before, s) {
-				continue
-			}
+		inGit := exists && string(old) == string(content)
+		if exists && !inGit {
+			before, err := ParseStatus(old)
+			inGit = err == nil && saysMore(before, s)
 		}
-		c.Files[file] = content
-		written = append(written, s)
+		if !inGit {
+			c.Files[file] = content
+		}
+		if escrow != nil {
+			c.Files[EscrowPath(statusPath, s.Request)] = escrow
+		}
+		if !inGit || escrow != nil {
+			written = append(written, s)
+		}
 	}
 	replace := func(name string, content []byte, err error) (bool, error) {
 		file := path.Join(statusPath, name)
@@ -86,6 +91,7 @@ type reports struct {
 // saysMore reports whether what Git has of an ended request is not to be replaced by s, which has not ended, or whose
 // details had to make room in a journal although they had reached Git.
 func saysMore(git, s Status) bool {
+	s.Escrow = nil // it has a file of its own
 	return git.Request.ID == s.Request.ID && git.Phase.Finished() &&
 		(!s.Phase.Finished() || len(git.Conditions) > len(s.Conditions) && covers(git, s))
 }

@@ -123,6 +123,7 @@ func (r *rotation) settle(ctx context.Context, w world, _ step) error {
 		return err
 	}
 	status := r.status.clone()
+	status.Escrow = w.keeper.Escrow
 	if !status.Phase.Finished() {
 		status.Phase = PhaseSuccessful
 		status.set(condition(TypeSuccessful, "Successfully completed mssqlserver auth rotate"), r.Clock.Now())
