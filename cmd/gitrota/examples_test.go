@@ -78,6 +78,7 @@ func TestTheExamplePair(t *testing.T) {
 	first := w.kept("orders-auth")
 	require.Equal(t, "orders_a", first.Username)
 	stop := w.clients(s, "orders-auth")
+	t.Cleanup(func() { stop() })
 
 	e.follow("The first turn")
 	e.follow("What comes back")
