@@ -2,11 +2,14 @@ package main
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 )
 
@@ -93,4 +96,35 @@ func TestTheExamplePair(t *testing.T) {
 	require.NotEqual(t, first, third)
 	require.Equal(t, []credential.Credential{first, second, third}, stop(), "no client was refused")
 	require.Equal(t, "Successful", w.status("rotate-orders-2").phase())
+}
+
+func TestTheExampleSchedule(t *testing.T) {
+	t.Parallel()
+	e := newExample(t, "schedule", "billing")
+	w := e.w
+	w.cluster.Kubectl(t, "create", "namespace", "billing")
+	w.database("invoices")
+	e.env = append(e.env, "GITROTA_REPO="+w.repo.URL(), "GITROTA_GIT_AUTH="+w.gitAuth)
+	e.follow("The schedule")
+	e.follow("What is due when")
+}
+
+func TestTheExamplePullRequest(t *testing.T) {
+	t.Parallel()
+	e := newExample(t, "pull-request", "payments")
+	content, err := os.ReadFile(filepath.Join(topLevel, "examples", "pull-request", "guardrails.yaml"))
+	require.NoError(t, err)
+	guards, problems := manifest.ParseGuardrails("guardrails.yaml", content)
+	require.Empty(t, problems)
+
+	e.follow("The guardrails")
+	e.follow("The policy")
+	e.follow("The request")
+	for branch, file := range map[string]string{
+		"payments-policy": "rotations/policies/payments.yaml", "rotate-payments-1": "rotations/payments/rotate-payments-1.yaml",
+	} {
+		require.Contains(t, e.w.repo.OnBranch(branch).Files(), file)
+		require.NotContains(t, e.w.repo.Files(), file, "it is for others to let it in")
+		require.Nil(t, guards.File(file, "payments"), "the guardrails let this folder be about these databases")
+	}
 }
