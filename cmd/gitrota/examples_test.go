@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,6 +108,7 @@ func TestTheExampleSchedule(t *testing.T) {
 	e.env = append(e.env, "GITROTA_REPO="+w.repo.URL(), "GITROTA_GIT_AUTH="+w.gitAuth)
 	e.follow("The schedule")
 	e.follow("What is due when")
+	require.NotContains(t, strings.Join(w.repo.Files(), " "), "rotations/scheduled", "nothing is due yet")
 }
 
 func TestTheExamplePullRequest(t *testing.T) {
@@ -114,6 +116,10 @@ func TestTheExamplePullRequest(t *testing.T) {
 	e := newExample(t, "pull-request", "payments")
 	content, err := os.ReadFile(filepath.Join(topLevel, "examples", "pull-request", "guardrails.yaml"))
 	require.NoError(t, err)
+	w := e.w
+	w.cluster.Kubectl(t, "create", "namespace", "payments")
+	w.database("payments")
+	before := w.live("payments")
 	guards, problems := manifest.ParseGuardrails("guardrails.yaml", content)
 	require.Empty(t, problems)
 
@@ -123,8 +129,9 @@ func TestTheExamplePullRequest(t *testing.T) {
 	for branch, file := range map[string]string{
 		"payments-policy": "rotations/policies/payments.yaml", "rotate-payments-1": "rotations/payments/rotate-payments-1.yaml",
 	} {
-		require.Contains(t, e.w.repo.OnBranch(branch).Files(), file)
-		require.NotContains(t, e.w.repo.Files(), file, "it is for others to let it in")
+		require.Contains(t, w.repo.OnBranch(branch).Files(), file)
+		require.NotContains(t, w.repo.Files(), file, "it is for others to let it in")
 		require.Nil(t, guards.File(file, "payments"), "the guardrails let this folder be about these databases")
 	}
+	require.Equal(t, before, w.live("payments"))
 }
