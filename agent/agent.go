@@ -153,6 +153,7 @@ func New(options Options) (*Agent, error) {
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
 			DenyList:  func() []string { return rails().DenyList },
+			Escrow:    escrow(rails),
 			AllowHost: func(endpoint string) bool { return allowed.Allows(endpoint) || rails().Hosts.Allows(endpoint) }, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})

@@ -26,7 +26,7 @@ type Engine struct {
 	Clock   Clock
 	Random  io.Reader // crypto/rand.Reader, outside of tests
 	Log     *slog.Logger
-	// Escrow encrypts a generated credential of the request namespace/name for those who keep it safe; nil: nobody does. What
+	// Escrow encrypts a generated credential of the request namespace/name for those who keep it safe; nil, or a nil result: nobody does. What
 	// it returns comes into Git. An error ends the request before anything was done.
 	Escrow func(namespace, name string, c credential.Credential) ([]byte, error)
 	// DigestCost is how many rounds it takes to tell whether a password was used before; 0: [credential.DigestCost].

@@ -40,6 +40,9 @@ func (r *rotation) escrow(c credential.Credential) ([]byte, error) {
 		return nil, fault.New(fault.Refuse, ReasonEscrow, "let whoever runs gitrota correct spec.escrow of the guardrails, then add a new request",
 			"the new password could not be encrypted for the recipients of spec.escrow, so nothing was done: %s", credential.Scrub(err.Error(), c.Password))
 	}
+	if sealed == nil {
+		return nil, nil
+	}
 	return append([]byte(escrowHeader(request)), sealed...), nil
 }
 
