@@ -82,7 +82,8 @@ func (c *Controller) replan() []Planned {
 		h.declined = dates
 		known[database] = h
 	}
-	c.planned = plan(c.set, databases(c.set, c.targets, servers), known, c.statuses, now)
+	list := slices.DeleteFunc(databases(c.set, c.targets, servers), func(d scheduled) bool { return !c.guards.Namespace(d.Namespace) })
+	c.planned = plan(c.set, list, known, c.statuses, now)
 	if c.planned == nil {
 		c.planned = []Planned{}
 	}

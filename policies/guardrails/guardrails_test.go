@@ -125,3 +125,11 @@ func TestHowManyRotationsRunAtOnce(t *testing.T) {
 	require.Equal(t, 10, guardrails.Guardrails{}.Concurrent())
 	require.Equal(t, 3, guardrails.Guardrails{MaxConcurrent: 3}.Concurrent())
 }
+
+func TestANamespaceThatNoFolderIsForIsNobodysBusiness(t *testing.T) {
+	require.True(t, guardrails.Guardrails{}.Namespace("any"))
+	g := guardrails.Guardrails{Paths: []guardrails.Path{{Path: "a", Namespaces: []string{"team-a"}}, {Path: "b", Namespaces: []string{"team-b", "b-*"}}}}
+	require.True(t, g.Namespace("team-a"))
+	require.True(t, g.Namespace("b-test"))
+	require.False(t, g.Namespace("team-c"))
+}

@@ -2,6 +2,7 @@ package guardrails
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/gitrota/gitrota/policies/selection"
@@ -48,6 +49,13 @@ func (g Guardrails) File(file, namespace string) *Refusal {
 	}
 	return refuse(ReasonForeignNamespace, "move it into the folder of that namespace, or let whoever runs gitrota add it to the guardrails' spec.paths",
 		"files in %q may be about the namespaces %s, and not about %q", longest.Path, strings.Join(allowed, ", "), short(namespace))
+}
+
+// Namespace reports whether any file at all may be about a namespace.
+func (g Guardrails) Namespace(namespace string) bool {
+	return len(g.Paths) == 0 || slices.ContainsFunc(g.Paths, func(p Path) bool {
+		return slices.ContainsFunc(p.Namespaces, func(glob string) bool { return selection.Match(glob, namespace) })
+	})
 }
 
 // above reports whether a path is that of the file, or of a folder that the file is in.
