@@ -168,6 +168,10 @@ func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed ma
 				continue
 			}
 		}
+		if f.Path != StatusPath(c.StatusPath, s.Request) {
+			c.Log.Warn("a status file is passed over", "path", f.Path, "error", "it is about "+s.Request.Key())
+			continue // or it would be written elsewhere
+		}
 		parsed[key] = s
 		inGit[s.Request.Key()] = s
 	}
