@@ -74,7 +74,7 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	blobs := map[string]string{}
 	var list []*manifest.File
 	for _, f := range manifests.Files {
-		if !inside(f.Path, c.Path) && f.Path != c.Path {
+		if !inside(strings.TrimPrefix(f.Path, `"`), c.Path) && f.Path != c.Path {
 			continue
 		}
 		key := f.Path + "@" + f.Blob
