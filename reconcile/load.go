@@ -96,7 +96,7 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	if err := c.forgetRewritten(ctx, manifests.Revision, blobs); err != nil {
 		return err
 	}
-	set, follow, err := c.inForce(ctx, manifests.Revision, set, blobs, written)
+	set, follow, err := c.withPolicies(ctx, manifests.Revision, set, blobs, written)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -14,9 +15,9 @@ import (
 	"github.com/gitrota/gitrota/policies/approval"
 )
 
-// A policy that asks for approval would be worth nothing if whoever may push could take it away first. So a change of a
-// policy, its removal too, is itself judged: by the policy as it was, and by what the guardrails ask for. Until it is
-// approved, what the policy said before goes on being in force. What is in force stands in the status path, beside the
+// A policy that asks for approval would be worth nothing if whoever may push could take it away first, or put a more
+// specific one beside it. So a change of a policy, its removal and a new one too, is itself judged: by every policy in
+// force that may be about one of its databases, and by what the guardrails ask for. Until it is approved, what the policy said before goes on being in force. What is in force stands in the status path, beside the
 // statuses, so that a restart finds it. Policies for which nobody's word is needed are not recorded, and in force as
 // they stand.
 
@@ -35,8 +36,6 @@ type policy struct {
 	Document   map[string]any `json:"document"`
 }
 
-func (p policy) key() string { return p.Namespace + "/" + p.Name }
-
 // sentence says for people what is in force.
 func (p policy) sentence() string {
 	text := fmt.Sprintf("The RotationPolicy %s of %s:%d is in force", p.Name, p.Path, p.Line)
@@ -49,21 +48,27 @@ func (p policy) sentence() string {
 	return text + "."
 }
 
-// read reads the recorded policy as a manifest.
-func (p policy) read() *manifest.Policy { return manifest.PolicyOf(p.Document, p.Path, p.Line) }
+// inForce is a recorded policy.
+type inForce struct {
+	policy
+	key  string
+	read *manifest.Policy // what it says
+}
 
 // policyChange is a policy that is not what is in force.
 type policyChange struct {
 	key    string
-	old    *policy          // nil: there was none
+	old    *inForce         // nil: there was none
 	wanted *manifest.Policy // nil: it was removed
 	commit string           // that brought or removed it
 	claim                   // without files: nobody's word is needed
 }
 
-// inForce returns the set with the policies in force in place of those that were written down, and how to take it over
+// withPolicies returns the set with the policies in force in place of those that were written down, and how to take it over
 // once all else is known.
-func (c *Controller) inForce(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
+func (c *Controller) withPolicies(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
+	allowed, refused := fence(c.guardrails(), set.Policies)
+	set = set.WithPolicies(allowed)
 	before, err := c.readPolicies(written)
 	if err != nil {
 		return nil, nil, err
@@ -75,30 +80,29 @@ func (c *Controller) inForce(ctx context.Context, revision string, set *manifest
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	followed, record, waiting := c.settlePolicies(set, before, changes)
-	followed, refused := fence(c.guardrails(), followed)
 	return set.WithPolicies(followed), func() {
 		c.policies, c.policyChanges, c.policyProblems = &record, changes, append(waiting, refused...)
 	}, nil
 }
 
 // changesOf compares the policies of the manifests with those in force.
-func (c *Controller) changesOf(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, inForce []policy) ([]policyChange, error) {
+func (c *Controller) changesOf(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, before []inForce) ([]policyChange, error) {
 	wanted := map[string]*manifest.Policy{}
 	for _, p := range set.Policies {
-		wanted[p.Namespace+"/"+p.Name] = p // of two with one name both have a problem, and are not followed anyway
+		wanted[policyKey(c.guardrails(), p)] = p // of two with one name both have a problem, and are not followed anyway
 	}
 	var changes []policyChange
-	for _, old := range inForce {
-		if now := wanted[old.key()]; now == nil || now.Digest != old.Digest {
-			changes = append(changes, policyChange{key: old.key(), old: &old, wanted: now})
+	for _, old := range before {
+		if now := wanted[old.key]; now == nil || now.Digest != old.Digest {
+			changes = append(changes, policyChange{key: old.key, old: &old, wanted: now})
 		}
-		delete(wanted, old.key())
+		delete(wanted, old.key)
 	}
 	for _, key := range slices.Sorted(maps.Keys(wanted)) {
 		changes = append(changes, policyChange{key: key, wanted: wanted[key]})
 	}
 	for i := range changes {
-		if err := c.claimOf(ctx, revision, blobs, &changes[i]); err != nil {
+		if err := c.claimOf(ctx, revision, blobs, &changes[i], c.rulesOf(changes[i], before)); err != nil {
 			return nil, err
 		}
 	}
@@ -106,8 +110,7 @@ func (c *Controller) changesOf(ctx context.Context, revision string, set *manife
 }
 
 // claimOf gathers what the approval of a policy's change rests on.
-func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[string]string, change *policyChange) error {
-	rules := c.policyRules(change.old)
+func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[string]string, change *policyChange, rules []approval.Rule) error {
 	path := ""
 	if change.wanted != nil {
 		path = change.wanted.Path
@@ -143,8 +146,21 @@ func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[str
 	return nil
 }
 
-// policyRules returns what the change of a policy has to satisfy.
-func (c *Controller) policyRules(old *policy) (rules []approval.Rule) {
+// rulesOf returns what the change of a policy has to satisfy.
+func (c *Controller) rulesOf(change policyChange, before []inForce) []approval.Rule {
+	rules := c.policyGuards()
+	for _, p := range before {
+		touched := change.old != nil && p.read.Overlaps(change.old.read) || change.wanted != nil && p.read.Overlaps(change.wanted)
+		known := func(rule approval.Rule) bool { return reflect.DeepEqual(rule, *p.read.Approval) }
+		if needsWord(p.read.Approval) && touched && !slices.ContainsFunc(rules, known) {
+			rules = append(rules, *p.read.Approval)
+		}
+	}
+	return rules
+}
+
+// policyGuards returns what the guardrails ask for.
+func (c *Controller) policyGuards() (rules []approval.Rule) {
 	guards := c.guardrails()
 	guard := guards.Approval
 	if guards.PolicyApproval != nil {
@@ -152,11 +168,6 @@ func (c *Controller) policyRules(old *policy) (rules []approval.Rule) {
 	}
 	if needsWord(&guard) {
 		rules = append(rules, guard)
-	}
-	if old != nil {
-		if before := old.read(); needsWord(before.Approval) {
-			rules = append(rules, *before.Approval)
-		}
 	}
 	return rules
 }
@@ -189,17 +200,17 @@ func (c *Controller) policiesDecided() bool {
 
 // settlePolicies returns the policies in force, and what there is to say about changes that are not. The caller holds the
 // lock.
-func (c *Controller) settlePolicies(set *manifest.Set, inForce []policy, changes []policyChange) (followed []*manifest.Policy, record []policy, waiting []manifest.Problem) {
+func (c *Controller) settlePolicies(set *manifest.Set, before []inForce, changes []policyChange) (followed []*manifest.Policy, record []policy, waiting []manifest.Problem) {
 	changed := map[string]policyChange{}
 	for _, change := range changes {
 		changed[change.key] = change
 	}
 	recorded := map[string]policy{}
-	for _, old := range inForce {
-		recorded[old.key()] = old
+	for _, old := range before {
+		recorded[old.key] = old.policy
 	}
 	for _, p := range set.Policies {
-		change, differs := changed[p.Namespace+"/"+p.Name]
+		change, differs := changed[policyKey(c.guardrails(), p)]
 		if !differs {
 			followed = append(followed, p)
 			continue
@@ -220,16 +231,17 @@ func (c *Controller) settlePolicies(set *manifest.Set, inForce []policy, changes
 		case v.Approved && change.wanted == nil:
 			delete(recorded, change.key)
 		case !v.Approved && change.old != nil:
-			followed = append(followed, change.old.read())
+			followed = append(followed, change.old.read)
 			if change.wanted == nil {
 				waiting = append(waiting, notInForce(change.old.Path, change.old.Line, change.old.Namespace, change.old.Name, "was removed", v))
 			}
 		}
 	}
-	guarded := len(c.policyRules(nil)) > 0
+	guarded := len(c.policyGuards()) > 0
 	for _, key := range slices.Sorted(maps.Keys(recorded)) {
-		if p := recorded[key]; guarded || needsWord(p.read().Approval) {
-			record = append(record, p)
+		p := manifest.PolicyOf(recorded[key].Document, recorded[key].Path, recorded[key].Line)
+		if guarded || slices.ContainsFunc(followed, func(other *manifest.Policy) bool { return needsWord(other.Approval) && other.Overlaps(p) }) {
+			record = append(record, recorded[key])
 		}
 	}
 	return followed, record, waiting
@@ -244,11 +256,28 @@ func notInForce(path string, line int, namespace, name, what string, v approval.
 	}
 }
 
-// readPolicies reads the record of the policies in force. What this process knows is newer.
-func (c *Controller) readPolicies(written *gitsource.Snapshot) ([]policy, error) {
+// readPolicies reads the record of the policies in force, without those that the guardrails do not allow any more. What
+// this process knows is newer.
+func (c *Controller) readPolicies(written *gitsource.Snapshot) ([]inForce, error) {
+	var record []policy
+	var err error
 	if c.policies != nil {
-		return *c.policies, nil
+		record = *c.policies
+	} else if record, err = c.readRecord(written); err != nil {
+		return nil, err
 	}
+	var found []inForce
+	for _, p := range record {
+		read := manifest.PolicyOf(p.Document, p.Path, p.Line)
+		confine(c.guardrails(), read)
+		if outside(c.guardrails(), read) == nil {
+			found = append(found, inForce{p, policyKey(c.guardrails(), read), read})
+		}
+	}
+	return found, nil
+}
+
+func (c *Controller) readRecord(written *gitsource.Snapshot) ([]policy, error) {
 	content, there := written.Get(c.StatusPath + "/" + policiesFile)
 	if !there {
 		return nil, nil
