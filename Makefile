@@ -14,6 +14,8 @@ export KEEP
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEVCLUSTER  := cmd/devcluster
+DEVFORGE    := cmd/devforge
+FORGETAGS   := -tags=sqlite,sqlite_unlock_notify
 TESTFLAGS   := -timeout=$(if $(RACE),80m,45m) $(if $(V),-v)
 
 .PHONY: help
@@ -24,16 +26,24 @@ help: ## show this help
 build: ## build the agent: .build/gitrota
 	go build -o .build/gitrota ./cmd/gitrota
 
-# The lock is the one under which tests build devcluster for themselves. What is not a package that was compiled or
-# downloaded is a message, and shown.
+# The locks are those under which tests build these for themselves. What is not a package that was compiled or downloaded
+# is a message, and shown.
+PROGRESS = awk '\
+		/^go: downloading / { if (++fetched % 100 == 0) { print "  " fetched " modules downloaded"; fflush() } next } \
+		/^[^ :]+$$/         { if (++built % 100 == 0) { print "  " built " packages compiled"; fflush() } next } \
+		                    { print; fflush() }'
+
 .PHONY: devcluster
 devcluster: ## build the test cluster: .build/devcluster (the first time, this compiles Kubernetes)
 	@mkdir -p .build
 	@echo "building .build/devcluster; the first time this compiles about 1,900 packages of Kubernetes, for some minutes"
-	@flock .build/devcluster.lock go build -C $(DEVCLUSTER) -v -o "$(CURDIR)/.build/devcluster" . 2>&1 | awk '\
-		/^go: downloading / { if (++fetched % 100 == 0) { print "  " fetched " modules downloaded"; fflush() } next } \
-		/^[^ :]+$$/         { if (++built % 100 == 0) { print "  " built " packages compiled"; fflush() } next } \
-		                    { print; fflush() }'
+	@flock .build/devcluster.lock go build -C $(DEVCLUSTER) -v -o "$(CURDIR)/.build/devcluster" . 2>&1 | $(PROGRESS)
+
+.PHONY: devforge
+devforge: ## build the test forge: .build/devforge (the first time, this compiles Gitea)
+	@mkdir -p .build
+	@echo "building .build/devforge; the first time this compiles about 1,200 packages of Gitea, for some minutes"
+	@flock .build/devforge.lock go build -C $(DEVFORGE) $(FORGETAGS) -v -o "$(CURDIR)/.build/devforge" . 2>&1 | $(PROGRESS)
 
 .PHONY: demo
 demo: build devcluster ## rotate twice before your eyes; KEEP=1 leaves everything running to look around
@@ -41,7 +51,7 @@ demo: build devcluster ## rotate twice before your eyes; KEEP=1 leaves everythin
 	@.build/demo
 
 .PHONY: test
-test: clients devcluster ## run every test, with real clusters, Git and SQL clients; RACE=1: with the race detector, V=1: verbose
+test: clients devcluster devforge ## run every test, with real clusters, forges, Git and SQL clients; RACE=1: with the race detector, V=1: verbose
 	@failed=0; \
 	go test $(TESTFLAGS) $(if $(RACE),-race) ./... || failed=1; \
 	go test -C $(DEVCLUSTER) $(TESTFLAGS) ./... || failed=1; \
@@ -92,14 +102,17 @@ lint: ## gofmt, go vet and staticcheck
 	if [ -n "$$unformatted" ]; then echo "gofmt these files: $$unformatted" >&2; exit 1; fi
 	go vet ./...
 	go vet -C $(DEVCLUSTER) ./...
+	go vet -C $(DEVFORGE) $(FORGETAGS) ./...
 	go run $(STATICCHECK) ./...
 	cd $(DEVCLUSTER) && go run $(STATICCHECK) ./...
+	cd $(DEVFORGE) && go run $(STATICCHECK) $(FORGETAGS) ./...
 
 .PHONY: verify
 verify: ## check that gofmt and go mod tidy have nothing left to change
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	go mod tidy -diff
 	go -C $(DEVCLUSTER) mod tidy -diff
+	go -C $(DEVFORGE) mod tidy -diff
 
 .PHONY: clean
 clean: ## remove what was built

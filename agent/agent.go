@@ -152,6 +152,8 @@ func New(options Options) (*Agent, error) {
 		Path: options.Path, StatusPath: options.StatusPath, SkipCI: !options.PlainCommits, Log: options.Log,
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
+			DenyList:  func() []string { return rails().DenyList },
+			Escrow:    escrow(rails),
 			AllowHost: func(endpoint string) bool { return allowed.Allows(endpoint) || rails().Hosts.Allows(endpoint) }, Log: options.Log, Observe: a.metrics.observeStep,
 		},
 	})

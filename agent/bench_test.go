@@ -105,7 +105,7 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	pod, err := cluster.Client.CoreV1().Pods(namespace).Get(b.Context(), "db-0", metav1.GetOptions{})
 	require.NoError(b, err)
 	endpoint := mssql.Endpoint{Name: "db-0", Address: net.JoinHostPort(pod.Status.PodIP, "1433"), TLS: mssql.TLS{Any: true}}
-	next, err := credential.Generate(rand.Reader)
+	next, err := credential.Generate(rand.Reader, credential.Rules{})
 	require.NoError(b, err)
 
 	began := time.Now()

@@ -9,6 +9,7 @@ import (
 	"github.com/gitrota/gitrota/gitsource/forge"
 	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/gitsource/mounted"
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/policies/guardrails"
 	"github.com/gitrota/gitrota/reconcile"
 )
@@ -69,4 +70,15 @@ func openForge(o Options) (reconcile.Forge, error) {
 		return nil, err
 	}
 	return client, nil
+}
+
+// escrow encrypts generated credentials for the recipients that the guardrails name by then, if they name any.
+func escrow(rails func() guardrails.Guardrails) func(namespace, name string, c credential.Credential) ([]byte, error) {
+	return func(namespace, name string, c credential.Credential) ([]byte, error) {
+		recipients := rails().Escrow
+		if len(recipients) == 0 {
+			return nil, nil
+		}
+		return manifest.SealCredential(namespace, name, c, recipients)
+	}
 }

@@ -68,6 +68,7 @@ func (t *turns) pollWhenDue(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.read, t.unreadable = number, quiet{}
+		t.controller.Propose(ctx)
 		t.poll.after(jittered(t.options.Interval))
 	case ctx.Err() != nil:
 	case t.controller.State().Revision == "" && fatal(err):

@@ -20,15 +20,15 @@ var (
 	errStale = errors.New("the server has changed")
 )
 
-// push sends the objects and moves the branch from base to tip; a zero base creates it. The server compares base with
-// what it has when it moves the branch, so that two writers can never both succeed. The error is errMoved when the
-// branch was elsewhere already; after any other error, only the remote can say whether the push landed.
-func (r *Repository) push(ctx context.Context, base, tip plumbing.Hash, from *objects, objects []plumbing.Hash) error {
+// push sends the objects and moves a branch from base to tip; a zero base creates it, a zero tip deletes it. The server
+// compares base with what it has when it moves the branch, so that two writers can never both succeed. The error is
+// errMoved when the branch was elsewhere already; after any other error, only the remote can say whether the push landed.
+func (r *Repository) push(ctx context.Context, branch plumbing.ReferenceName, base, tip plumbing.Hash, from *objects, objects []plumbing.Hash) error {
 	talk, err := r.wire.open(ctx, receivePack)
 	if err != nil {
 		return ended(ctx, err)
 	}
-	err = r.pushOn(ctx, talk, base, tip, from, objects)
+	err = r.pushOn(ctx, talk, &packp.Command{Name: branch, Old: base, New: tip}, from, objects)
 	talk.close()
 	var known *Error
 	if err == nil || errors.Is(err, errMoved) || errors.As(err, &known) && known.Kind == ErrRejected {
@@ -41,7 +41,7 @@ func (r *Repository) push(ctx context.Context, base, tip plumbing.Hash, from *ob
 	return err
 }
 
-func (r *Repository) pushOn(ctx context.Context, talk conversation, base, tip plumbing.Hash, from *objects, objects []plumbing.Hash) error {
+func (r *Repository) pushOn(ctx context.Context, talk conversation, command *packp.Command, from *objects, objects []plumbing.Hash) error {
 	refs := talk.greeting().refs
 	if !refs.Capabilities.Supports(capability.ReportStatus) {
 		return &Error{Kind: ErrUnreachable, Detail: "the server cannot report whether a push succeeded"}
@@ -50,14 +50,16 @@ func (r *Repository) pushOn(ctx context.Context, talk conversation, base, tip pl
 	if refs.Capabilities.Supports(capability.Sideband64k) {
 		_ = update.Capabilities.Set(capability.Sideband64k)
 	}
-	update.Commands = []*packp.Command{{Name: r.ref, Old: base, New: tip}}
+	update.Commands = []*packp.Command{command}
 
 	var request bytes.Buffer
 	if err := update.Encode(&request); err != nil {
 		return err
 	}
-	if _, err := packfile.NewEncoder(&request, from, false).Encode(objects, 0); err != nil {
-		return err
+	if !command.New.IsZero() {
+		if _, err := packfile.NewEncoder(&request, from, false).Encode(objects, 0); err != nil {
+			return err
+		}
 	}
 	answer, err := talk.ask(ctx, request.Bytes())
 	if err != nil {

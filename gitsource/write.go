@@ -182,7 +182,7 @@ func (r *Repository) land(ctx context.Context, base *mirror, fresh bool, tip plu
 func (r *Repository) pushWithin(ctx context.Context, base *mirror, tip plumbing.Hash, objects []plumbing.Hash) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	return r.push(ctx, base.head, tip, base.objects, objects)
+	return r.push(ctx, r.ref, base.head, tip, base.objects, objects)
 }
 
 // commit builds the change's objects on top of base and returns the new commit and everything that the remote lacks.

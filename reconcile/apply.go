@@ -12,7 +12,7 @@ import (
 
 // stage makes the new credential durable before any server hears of it.
 func (r *rotation) stage(ctx context.Context, w world, _ step) error {
-	next, err := r.newCredential(w)
+	next, escrow, err := r.newCredential(w)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 		keeper.Live = Entry{Credential: w.live}
 	}
 	keeper.clear()
-	keeper.Next = Entry{Credential: next, RotationID: r.status.Request.ID}
+	keeper.Next, keeper.Escrow = Entry{Credential: next, RotationID: r.status.Request.ID}, escrow
 	for _, skipped := range r.job.Superseded {
 		keeper.end(r.Owner, skipped, r.Clock.Now())
 	}
@@ -35,19 +35,22 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	return r.keep(ctx, keeper)
 }
 
-// newCredential makes the credential to rotate to, or takes it from the user or, for a rollback, from the keeper.
-func (r *rotation) newCredential(w world) (credential.Credential, error) {
+// newCredential makes the credential to rotate to, with its escrow, or takes it from the user or, for a rollback, from the
+// keeper.
+func (r *rotation) newCredential(w world) (next credential.Credential, escrow []byte, err error) {
 	switch {
 	case r.status.Request.Kind == manifest.KindRollback:
-		return w.keeper.Previous.Credential, nil
+		return w.keeper.Previous.Credential, nil, nil
 	case !w.supplied.Credential.IsZero():
-		return w.supplied.Credential, nil
+		return w.supplied.Credential, nil, nil
 	}
-	password, err := credential.Generate(r.Random)
+	password, err := credential.Generate(r.Random, r.status.Request.passwordRules())
 	if err != nil {
-		return credential.Credential{}, err
+		return credential.Credential{}, nil, err
 	}
-	return credential.Credential{Username: w.nextUsername(), Password: password}, nil
+	next = credential.Credential{Username: w.nextUsername(), Password: password}
+	escrow, err = r.escrow(next)
+	return next, escrow, err
 }
 
 func (r *rotation) pause(ctx context.Context, w world, _ step) error {

@@ -27,6 +27,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	s := &stage{T: t, world: newSimulation(mode{"generated", 1}), server: gittest.NewServer(t, gittest.Options{})}
+	s.world.unasked = true
 	s.repo = s.server.NewRepo("ops")
 	s.repo.Commit(map[string]string{"README.md": "Ours."}, "Begin")
 	s.server.Break(func(w http.ResponseWriter, r *http.Request, next http.Handler) {

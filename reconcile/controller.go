@@ -22,6 +22,9 @@ type Repository interface {
 	Removals(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error)
 	Between(ctx context.Context, revision, since string) ([]gitsource.Commit, error)
 	Contains(ctx context.Context, revision, commit string) (bool, error)
+	Branches(ctx context.Context, prefix string) (map[string]string, error)
+	Propose(ctx context.Context, branch string, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) error
+	Retract(ctx context.Context, branch, tip string) error
 	Write(ctx context.Context, dirs []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error)
 }
 
@@ -33,9 +36,9 @@ type Options struct {
 	RequestSigners Signers
 	// ApprovalSigners are those whose signed commits may approve, where a policy asks for signatures; nil: nobody's.
 	ApprovalSigners Signers
-	Forge           Forge                            // that hosts the repository; nil: none is asked for reviews
-	Guardrails      func() guardrails.Guardrails     // as they are now; nil: the zero value
-	Branch          string                           // of the manifests, which pull requests are merged to
+	Forge           Forge                        // that hosts the repository; nil: none is asked for reviews
+	Guardrails      func() guardrails.Guardrails // as they are now; nil: the zero value
+	Branch          string                       // of the manifests, which pull requests are merged to
 	Engine          *Engine
 	Keys            func() sopsfile.Keys // for the credentials that users supply; asked for each
 	Path            string               // the folder with the manifests
@@ -87,7 +90,7 @@ type Controller struct {
 	cleared        map[string]bool  // whether they have it
 	strict         bool             // somebody asks for approvals
 	reviewed       map[needed]answered
-	asking         bool // the forge
+	asking         bool            // the forge
 	held           map[string]bool // requests that wait for something that may take days
 	opening        time.Time       // when one of them may begin; zero: that is not known
 
@@ -95,6 +98,9 @@ type Controller struct {
 	planned  []Planned              // what is due when; nil: not known
 	planNext time.Time              // until when that is right, if nothing changes
 	declined map[string][]time.Time // by database: dates whose pull request people have closed
+
+	proposing  bool   // pull requests are being brought up to date
+	unproposed string // why that failed last; empty: it did not
 }
 
 // unsaved is a status that Git does not have.

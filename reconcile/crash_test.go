@@ -79,11 +79,13 @@ func engineOn(i *incarnation, random uint64, alter func(*incarnation) reconcile.
 	}
 	return &reconcile.Engine{
 		Owner: "simulated", Cluster: cluster, Servers: i, Clock: i, Random: newSeeded(random), Log: slog.New(slog.DiscardHandler),
+		DigestCost: 1,
 	}
 }
 
 func job(m mode) reconcile.Job {
-	request := reconcile.Request{Kind: manifest.KindRequest, Namespace: "demo", Name: "r", ID: "rotation-1", Database: "db", MaxRetries: 1}
+	request := reconcile.Request{Kind: manifest.KindRequest, Namespace: "demo", Name: "r", ID: "rotation-1", Database: "db", MaxRetries: 1,
+		Password: &credential.Rules{Reuse: remembered}}
 	if m.credential == "supplied" {
 		request.SecretRef = "user"
 	}

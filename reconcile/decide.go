@@ -20,6 +20,8 @@ type world struct {
 	missing    []string              // what Kubernetes does not let gitrota do
 	strangers  []string              // endpoints that are not on the allow-list
 	supplied   Supplied              // what the user supplied; zero if the request names no Secret
+	denied     []string              // texts that it may not contain, beside those of the policy
+	reused     bool                  // what the user supplied is one of the last passwords, and must not be
 	live       credential.Credential // what the servers accept, before anything is staged; zero: not known yet
 	group      mssql.Group           // the availability group, as its primary sees it; zero: none, or not known
 	// replicas are in the order in which they are changed and restarted: secondaries, the primary, and then the logins of

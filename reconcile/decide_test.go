@@ -244,6 +244,16 @@ func TestDecideRefusesOrWaitsBeforeAnythingIsTouched(t *testing.T) {
 			`database username cannot be changed: the Secret (rotations/user.yaml:3) has the username "admin", the live one is "sa"; set its username to the live one`},
 		{"a weak password", supplied(login("short")), stepReject, ReasonWeakPassword,
 			"the Secret (rotations/user.yaml:3): the password is too short: it has 5 characters, SQL Server's policy wants 8 or more; supply another password under a new request"},
+		{"a password that is too weak for the policy", func(w *world) {
+			supplied(login("Good-enough-1"))(w)
+			w.status.Request.Password = &credential.Rules{MinLength: 16}
+		}, stepReject, ReasonWeakPassword,
+			"the Secret (rotations/user.yaml:3): the password is too short: it has 13 characters, the RotationPolicy wants 16 or more; supply another password under a new request"},
+		{"an old password again", func(w *world) {
+			supplied(login("Good-enough-1"))(w)
+			w.status.Request.Password, w.reused = &credential.Rules{Reuse: 5}, true
+		}, stepReject, ReasonPasswordReused,
+			"the Secret (rotations/user.yaml:3) holds one of the last 5 passwords of demo/db; supply another password under a new request"},
 		{"the live password again", supplied(login("Old-password-1")), stepReject, ReasonPasswordUnchanged,
 			"the Secret (rotations/user.yaml:3) holds the password that is live already; supply another password under a new request"},
 		{"paused by somebody else", func(w *world) { w.target.Paused, w.target.PauseReason = true, "Paused by KubeDB CLI tool" }, stepWait, ReasonPausedByOther,

@@ -41,6 +41,9 @@
 // Anything else stays in the keeper, and the status says RecoveryRequired. The next request begins by bringing that to
 // its end. Between apply and the end, KubeDB is kept away by the condition Paused, which every way out removes again.
 //
+// Where a policy asks for it, the write that settles also puts digests of what was live and of what is live now into the
+// keeper's history: a crash before it has neither made the new password the live one nor noted it, a crash after it both.
+//
 // What has ended stays in the keeper's journal (journal.go) until Git has it, and is found there by the next process
 // (recover.go), before it begins anything.
 //

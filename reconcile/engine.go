@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
@@ -24,8 +26,15 @@ type Engine struct {
 	Clock   Clock
 	Random  io.Reader // crypto/rand.Reader, outside of tests
 	Log     *slog.Logger
+	// Escrow encrypts a generated credential of the request namespace/name for those who keep it safe; nil, or a nil result: nobody does. What
+	// it returns comes into Git. An error ends the request before anything was done.
+	Escrow func(namespace, name string, c credential.Credential) ([]byte, error)
+	// DigestCost is how many rounds it takes to tell whether a password was used before; 0: [credential.DigestCost].
+	DigestCost int
 	// AllowHost says whether a credential may be sent to an endpoint outside of the cluster, "host:port"; nil: to none.
 	AllowHost func(endpoint string) bool
+	// DenyList returns texts that no supplied password may contain, in upper or lower case; nil: there are none.
+	DenyList func() []string
 	// InGit reports whether Git has the status of a request that has ended, for the journal; nil: it has none. It is called
 	// from the goroutines of the rotations.
 	InGit func(Status) bool
@@ -55,6 +64,8 @@ func (WallClock) Sleep(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+func (e *Engine) digestCost() int { return cmp.Or(e.DigestCost, credential.DigestCost) }
 
 // Job is a request to serve.
 type Job struct {
@@ -98,14 +109,16 @@ func (o *otherStaged) Error() string {
 }
 
 // finishOther drives another request's rotation to its end, so that a new one can begin. How it ends is reported if it
-// is this owner's; a status that has ended before does not change any more.
+// is this owner's; a status that has ended before does not change any more, but for the escrow of what is live after all.
 func (e *Engine) finishOther(ctx context.Context, other *otherStaged, report func(Status)) *fault.Error {
 	record := other.record
 	e.Log.Info("finishing an earlier rotation first", "request", record.Request.Key(), "rotation", record.Request.ID)
-	if other.owner != e.Owner || record.Phase.Finished() {
-		report = nil
-	}
-	r := e.rotation(Job{Status: record, Report: report})
+	r := e.rotation(Job{Status: record, Report: func(s Status) {
+		news := !record.Phase.Finished() || len(s.Escrow) > 0
+		if other.owner == e.Owner && news && report != nil {
+			report(s)
+		}
+	}})
 	if err := r.run(ctx); err != nil {
 		return fault.New(fault.Refuse, TypeRecoveryRequired, "recover it as its status says, then add a new request",
 			"the rotation of request %s could not be brought to an end, so a new one must not begin: %v", record.Request.Key(), err)

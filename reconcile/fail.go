@@ -53,6 +53,7 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	}
 	keeper, staged := w.keeper, !w.keeper.Next.IsZero()
 	recovery := ""
+	r.status.Escrow = nil // of an earlier try to conclude
 	switch verdict := conclude(w); {
 	case !staged:
 	case verdict == revertStaged && !r.status.Phase.Finished():
@@ -63,7 +64,10 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 		r.attempts = map[step]*attempt{} // the way back has its own time
 		return true, nil, nil
 	case verdict == settleStaged:
-		keeper.settle()
+		if err := keeper.settle(r.digestCost(), r.Random); err != nil {
+			return false, nil, err
+		}
+		r.status.Escrow = w.keeper.Escrow
 		if !w.promoted() {
 			recovery = fmt.Sprintf("every replica opens with live.password of the Secret %s/%s, which the auth Secret does not hold", r.keeperSecret.Namespace, r.keeperSecret.Name)
 		}

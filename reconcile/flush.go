@@ -55,9 +55,8 @@ func (c *Controller) Flush(ctx context.Context) error {
 		return nil
 	}
 	c.mu.Lock()
-	statuses, all := c.inOrder(), maps.Clone(c.statuses)
+	statuses, all, said := c.inOrder(), maps.Clone(c.statuses), c.reports()
 	c.mu.Unlock()
-	said := c.reports()
 	if len(statuses) == 0 {
 		// Only the reports may differ from what Git has; that is known without asking it.
 		if change, err := commit(c.written, c.StatusPath, nil, all, said); change == nil {
@@ -134,9 +133,12 @@ func (c *Controller) problems() []manifest.Problem {
 	return append(problems, c.policyProblems...)
 }
 
-// reports are what the status path is to say about no single request.
+// reports are what the status path is to say about no single request. The caller holds the lock.
 func (c *Controller) reports() reports {
 	said := reports{problems: c.problems()}
+	if c.surveyed {
+		said.planned = c.replan()
+	}
 	if c.policies != nil {
 		said.policies = *c.policies
 	}

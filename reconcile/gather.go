@@ -147,10 +147,24 @@ func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
 		r.supplied = &supplied
 	}
 	w.missing = *r.missing
+	if r.DenyList != nil {
+		w.denied = r.DenyList()
+	}
 	if r.supplied != nil {
 		w.supplied = *r.supplied
+		w.reused = r.reused(w.keeper)
 	}
 	return nil
+}
+
+// reused reports whether the supplied password is one of the last ones. To tell that takes time, so it is found out once
+// for a keeper as it stands.
+func (r *rotation) reused(keeper Keeper) bool {
+	if r.lookedUp == nil || r.lookedUp.version != r.keeperSecret.ResourceVersion {
+		used := keeper.used(r.supplied.Credential.Password, r.status.Request.passwordRules().Reuse)
+		r.lookedUp = &lookedUp{r.keeperSecret.ResourceVersion, used}
+	}
+	return r.lookedUp.used
 }
 
 // gatherReplicas lists the replicas, asks those to which a session is open, and brings them into the order of changes.

@@ -114,6 +114,18 @@ func (r remote) Removals(context.Context, string, ...string) (map[string]gitsour
 	return nil, errors.New("nobody removes policies here")
 }
 
+func (r remote) Branches(context.Context, string) (map[string]string, error) {
+	return nil, errors.New("nobody proposes anything here")
+}
+
+func (r remote) Propose(context.Context, string, []string, func(*gitsource.Snapshot) (*gitsource.Change, error)) error {
+	return errors.New("nobody proposes anything here")
+}
+
+func (r remote) Retract(context.Context, string, string) error {
+	return errors.New("nobody proposes anything here")
+}
+
 func (r remote) Between(context.Context, string, string) ([]gitsource.Commit, error) {
 	return nil, errors.New("nobody asks for signatures here")
 }
@@ -308,6 +320,7 @@ func (f *flushing) Secret(ctx context.Context, namespace, name string) (reconcil
 // play runs one life of an agent after the other until nothing is left to do and everything is in Git.
 func (o outages) play() (*simulation, *branch, *history) {
 	world, git := newSimulation(o.mode), &branch{}
+	world.unasked = true
 	done := &history{staged: map[string]map[string]bool{}}
 	world.watch = done.watch
 	first := map[string]string{"README.md": "Ours."}
@@ -449,6 +462,7 @@ func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
 // TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended kills a patrol right after its first write.
 func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
 	world := newSimulation(mode{"generated", 1})
+	world.unasked = true
 	status := live(world, mode{"generated", 1}, 0, schedule{}.at, nil)
 	require.Equal(t, reconcile.PhaseSuccessful, status.Phase)
 	world.befall(restored)

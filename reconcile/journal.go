@@ -126,7 +126,7 @@ func (e Ended) shortened() Ended {
 			manifest[key] = value
 		}
 	}
-	s.Request.Manifest, s.Conditions = manifest, nil
+	s.Request.Manifest, s.Request.Password, s.Conditions = manifest, nil, nil
 	for i, c := range e.Status.Conditions {
 		last := c.Type == string(s.Phase)
 		if i > 0 && !last {
@@ -144,7 +144,7 @@ func (e Ended) shortened() Ended {
 
 // covers reports whether a status that Git has says all that s says, or something later about it.
 func covers(git, s Status) bool {
-	if git.Request.ID != s.Request.ID || git.Phase != s.Phase {
+	if git.Request.ID != s.Request.ID || git.Phase != s.Phase || len(git.Escrow) == 0 && len(s.Escrow) > 0 {
 		return false
 	}
 	for _, c := range s.Conditions {

@@ -103,7 +103,7 @@ func requestOf(set *manifest.Set, r *manifest.Request, origin gitsource.Origin) 
 		request.Server = &server.Spec
 	}
 	rules, _ := set.RulesFor(set.Database(request.Namespace, request.Database)) // a problem is a blocker
-	request.Consumers = rules.Consumers
+	request.Consumers, request.Password = rules.Consumers, rules.Password
 	if origin.Author.Name != "" {
 		request.Source.Author = origin.Author.String()
 	}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -35,6 +36,8 @@ type Keeper struct {
 	// Restart lists the pods that ran with the old password when the new one was promoted, as name and UID. Nil: not
 	// listed yet, and maybe not published.
 	Restart map[string]string
+	// Escrow is Next, encrypted for those who keep it; nil: nobody does. With the settling it comes into the status.
+	Escrow []byte
 	// Published is when Next was published.
 	Published time.Time
 	// Failure is why Next is being rolled back; nil: it is not.
@@ -45,6 +48,9 @@ type Keeper struct {
 	// TryFirst names for a replica which of next and live a run begins with that does not know what the replica accepts.
 	// It is written before such a login, as the one that is not tried: two runs in a row do not fail with the same.
 	TryFirst map[string]string
+	// History is the passwords that were live, Live's as the newest, as far back as the policy of the last rotation looks;
+	// empty where it does not.
+	History credential.History
 	// Finished remembers which rotations ended, the newest last: none of them runs again, whatever becomes of Git.
 	Finished []Finished
 }
@@ -91,10 +97,47 @@ func (k *Keeper) finished(id string) (Finished, bool) {
 	return Finished{}, false
 }
 
-// settle makes the staged credential the live one.
-func (k *Keeper) settle() {
+// settle makes the staged credential the live one. What was live goes into the history with it, in the same write: so
+// every password that was live is there, also those from before there was a policy, and none that was not.
+func (k *Keeper) settle(digestCost int, random io.Reader) error {
+	history, err := k.history(k.Record.Request.passwordRules().Reuse, digestCost, random)
+	if err != nil {
+		return err
+	}
+	k.History = history
 	k.Previous, k.Live = k.Live, k.Next
 	k.clear()
+	return nil
+}
+
+// history returns the history as it will be when the staged credential is live.
+func (k *Keeper) history(keep, digestCost int, random io.Reader) (credential.History, error) {
+	if keep == 0 {
+		return nil, nil
+	}
+	history, behind := k.History, false
+	for _, e := range []Entry{k.Previous, k.Live} {
+		if e.IsZero() || !behind && history.Contains(e.Password) {
+			continue
+		}
+		var err error
+		if history, err = history.Add(e.Password, digestCost, random, keep); err != nil {
+			return nil, err
+		}
+		behind = true // and what came later has to follow it
+	}
+	return history.Add(k.Next.Password, digestCost, random, keep)
+}
+
+// used reports whether a password is one of the last so many that were live. The two that the keeper holds itself are
+// among them, should no policy have asked for a history until now.
+func (k *Keeper) used(p credential.Password, last int) bool {
+	for _, e := range []Entry{k.Live, k.Previous}[:min(last, 2)] {
+		if e.Password == p && !p.IsZero() {
+			return true
+		}
+	}
+	return k.History.Last(last).Contains(p)
 }
 
 // drop puts the staged credential aside.
@@ -104,7 +147,7 @@ func (k *Keeper) drop() {
 }
 
 func (k *Keeper) clear() {
-	k.Owner = ""
+	k.Owner, k.Escrow = "", nil
 	k.Next, k.Record, k.Restart, k.TryFirst, k.Published, k.Failure, k.Repaired = Entry{}, nil, nil, nil, time.Time{}, nil, nil
 }
 
@@ -145,6 +188,8 @@ const (
 	keyRestart  = "restart"
 	keyTryFirst = "try-first"
 	keyFinished = "finished"
+	keyHistory  = "history"
+	keyEscrow   = "escrow"
 
 	keyPublished = "published"
 	keyFailure   = "failure"
@@ -158,7 +203,7 @@ func (k *Keeper) entries() map[string]*Entry {
 
 func (k *Keeper) values() map[string]any {
 	return map[string]any{
-		keyRecord: &k.Record, keyOwner: &k.Owner, keyJournal: &k.Journal, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished,
+		keyRecord: &k.Record, keyOwner: &k.Owner, keyJournal: &k.Journal, keyRestart: &k.Restart, keyTryFirst: &k.TryFirst, keyFinished: &k.Finished, keyHistory: &k.History, keyEscrow: &k.Escrow,
 		keyPublished: &k.Published, keyFailure: &k.Failure, keyRepaired: &k.Repaired,
 	}
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestAKeeperIsReadBackAsItWasWritten(t *testing.T) {
 			Live: Entry{login("New-1"), "id-2"}, Previous: Entry{login("Old-1"), "id-1"}, Record: &status,
 			Finished: []Finished{{ID: "id-2", Request: "demo/r", Phase: PhaseSuccessful, At: now}},
 		},
+		"with a history": {Live: Entry{login("New-1"), "id-2"}, History: credential.History{{Salt: []byte("salt"), Cost: 2, Value: []byte("value")}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, err := keeper.data()
@@ -63,4 +65,18 @@ func TestTheKeeperRemembersTheNewestRequestsWithinASecretsSize(t *testing.T) {
 	data, err := k.data()
 	require.NoError(t, err)
 	require.Less(t, len(data["finished"].Reveal()), 512<<10, "half of what a Secret may hold")
+}
+
+func TestALongHistoryIsASmallPartOfASecret(t *testing.T) {
+	k := Keeper{Record: &Status{Request: Request{Password: &credential.Rules{Reuse: credential.MaxReuse}}}}
+	for i := range credential.MaxReuse + 5 {
+		record := *k.Record
+		k.Next = Entry{login(fmt.Sprint("Password-", i)), "id"}
+		require.NoError(t, k.settle(1, rand.Reader))
+		k.Record = &record
+	}
+	require.Len(t, k.History, credential.MaxReuse)
+	data, err := k.data()
+	require.NoError(t, err)
+	require.Less(t, len(data["history"].Reveal()), 8<<10)
 }

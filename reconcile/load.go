@@ -152,11 +152,12 @@ func (c *Controller) forgetRewritten(ctx context.Context, revision string, blobs
 	return nil
 }
 
-// readStatuses reads the status files of a snapshot, and returns them by request, and by path and blob.
+// readStatuses reads the status files of a snapshot with what is kept beside them, and returns them by request, and
+// those files alone by path and blob.
 func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed map[string]Status) {
 	inGit, parsed = make(map[string]Status, len(written.Files)), make(map[string]Status, len(written.Files))
 	for _, f := range written.Files {
-		if !inside(f.Path, c.StatusPath) || !strings.HasSuffix(f.Path, ".yaml") || f.Path == c.StatusPath+"/"+problemsFile {
+		if !inside(f.Path, c.StatusPath) || !strings.HasSuffix(f.Path, ".yaml") || f.Path == c.StatusPath+"/"+problemsFile || inside(f.Path, c.StatusPath+"/"+escrowFolder) {
 			continue
 		}
 		key := f.Path + "@" + f.Blob
@@ -175,6 +176,7 @@ func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed ma
 		parsed[key] = s
 		inGit[s.Request.Key()] = s
 	}
+	readEscrows(written, c.StatusPath, inGit)
 	return inGit, parsed
 }
 

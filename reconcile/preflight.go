@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -22,7 +23,8 @@ var preflight = []func(world) *fault.Error{
 	previousKnown,      // a rollback has something to go back to
 	suppliedUsable,     // the user's credential was found and could be read
 	usernameUnchanged,  // a rotation changes a password, not a login
-	passwordStrong,     // SQL Server and every client take the user's password
+	passwordStrong,     // SQL Server, every client and the policies take the user's password
+	passwordNew,        // it is none of the last ones, also where somebody brings an old file back
 	pausedByOther,      // nobody else is working on the database
 	databaseReady,      // spec.apply: IfReady
 }
@@ -35,7 +37,7 @@ var atTheServers = []func(world) *fault.Error{
 
 // deniedFor lists the reasons that are a verdict on the request itself: its phase is Denied, not Failed.
 var deniedFor = map[string]bool{
-	ReasonRequestTooLarge: true, ReasonTopology: true, ReasonEndpoint: true, ReasonAuthSecretForeign: true, ReasonNothingToRollBack: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true,
+	ReasonRequestTooLarge: true, ReasonTopology: true, ReasonEndpoint: true, ReasonAuthSecretForeign: true, ReasonNothingToRollBack: true, ReasonUsernameChanged: true, ReasonPasswordUnchanged: true, ReasonWeakPassword: true, ReasonPasswordReused: true,
 	ReasonSuppliedSecret: true, manifest.ReasonPlaintextSecret: true, manifest.ReasonEncryptedMetadata: true,
 	manifest.ReasonInvalidSecret: true, manifest.ReasonNotAString: true, manifest.ReasonUndecryptable: true,
 	manifest.ReasonUnusableSecret: true, manifest.ReasonDuplicateName: true, manifest.ReasonUnknownField: true,
@@ -160,10 +162,24 @@ func passwordStrong(w world) *fault.Error {
 	if w.supplied.Credential.IsZero() {
 		return nil
 	}
-	if err := credential.Check(w.supplied.Credential); err != nil {
+	rules := w.status.Request.passwordRules()
+	rules.DenyList = slices.Concat(rules.DenyList, w.denied)
+	if err := credential.Check(w.supplied.Credential, rules); err != nil {
 		return fault.New(fault.Refuse, ReasonWeakPassword, "supply another password under a new request", "the Secret (%s): %v", w.supplied.From, err)
 	}
 	return nil
+}
+
+func passwordNew(w world) *fault.Error {
+	if !w.reused {
+		return nil
+	}
+	last := "the last password"
+	if n := w.status.Request.passwordRules().Reuse; n > 1 {
+		last = fmt.Sprintf("one of the last %d passwords", n)
+	}
+	return fault.New(fault.Refuse, ReasonPasswordReused, "supply another password under a new request",
+		"the Secret (%s) holds %s of %s", w.supplied.From, last, w.status.Request.DatabaseKey())
 }
 
 func passwordChanges(w world) *fault.Error {

@@ -109,6 +109,10 @@ const (
 	ReasonUsernameChanged = "UsernameChanged"
 	// ReasonPasswordUnchanged: the supplied password is the live one.
 	ReasonPasswordUnchanged = "PasswordUnchanged"
+	// ReasonPasswordReused: the supplied password is one of the last ones, as far back as the policy looks.
+	ReasonPasswordReused = "PasswordReused"
+	// ReasonEscrow: the generated password cannot be encrypted for those who keep it.
+	ReasonEscrow = "EscrowFailed"
 	// ReasonWeakPassword: the supplied password breaks a rule.
 	ReasonWeakPassword = "PasswordUnusable"
 	// ReasonPermissions: Kubernetes does not let gitrota do what a rotation needs.

@@ -32,17 +32,22 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 		if err != nil {
 			return nil, err
 		}
+		escrow := missingEscrow(snapshot, statusPath, s)
 		old, exists := snapshot.Get(file)
-		if exists {
-			if string(old) == string(content) {
-				continue
-			}
-			if before, err := ParseStatus(old); err == nil && saysMore(before, s) {
-				continue
-			}
+		inGit := exists && string(old) == string(content)
+		if exists && !inGit {
+			before, err := ParseStatus(old)
+			inGit = err == nil && saysMore(before, s)
 		}
-		c.Files[file] = content
-		written = append(written, s)
+		if !inGit {
+			c.Files[file] = content
+		}
+		if escrow != nil {
+			c.Files[EscrowPath(statusPath, s.Request)] = escrow
+		}
+		if !inGit || escrow != nil {
+			written = append(written, s)
+		}
 	}
 	replace := func(name string, content []byte, err error) (bool, error) {
 		file := path.Join(statusPath, name)
@@ -67,7 +72,7 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 		return nil, nil
 	}
 	overviewPath := path.Join(statusPath, overviewFile)
-	if overview := marshalOverview(all); string(overview) != "" {
+	if overview := marshalOverview(all, said.planned); string(overview) != "" {
 		if old, _ := snapshot.Get(overviewPath); string(old) != string(overview) {
 			c.Files[overviewPath] = overview
 		}
@@ -80,11 +85,13 @@ func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, 
 type reports struct {
 	problems []manifest.Problem
 	policies []policy
+	planned  []Planned // for the overview, which is brought up to date when something else is written
 }
 
 // saysMore reports whether what Git has of an ended request is not to be replaced by s, which has not ended, or whose
 // details had to make room in a journal although they had reached Git.
 func saysMore(git, s Status) bool {
+	s.Escrow = nil // it has a file of its own
 	return git.Request.ID == s.Request.ID && git.Phase.Finished() &&
 		(!s.Phase.Finished() || len(git.Conditions) > len(s.Conditions) && covers(git, s))
 }
@@ -208,7 +215,13 @@ func marshalProblems(problems []manifest.Problem) ([]byte, error) {
 }
 
 // marshalOverview writes a table of all databases, ordered by name. It holds no age, which would change by itself.
-func marshalOverview(all map[string]Status) []byte {
+func marshalOverview(all map[string]Status, planned []Planned) []byte {
+	due := map[string]string{}
+	for _, p := range planned {
+		if !p.Drawn.IsZero() {
+			due[p.Database.Namespace+"/"+p.Database.Name] = p.Drawn.UTC().Format(time.RFC3339)
+		}
+	}
 	type row struct {
 		database string
 		rotated  time.Time
@@ -245,14 +258,15 @@ func marshalOverview(all map[string]Status) []byte {
 	slices.SortFunc(ordered, func(a, b *row) int { return cmp.Compare(a.database, b.database) })
 
 	var b strings.Builder
-	b.WriteString("# Rotations\n\nWritten by gitrota. Each database with its last successful rotation and its latest request.\n\n")
-	b.WriteString("| Database | Last rotation | Latest request | Phase |\n|---|---|---|---|\n")
+	b.WriteString("# Rotations\n\nWritten by gitrota. Each database with its last successful rotation, its latest request, and when its schedule asked for the next one.\n\n")
+	b.WriteString("| Database | Last rotation | Next due | Latest request | Phase |\n|---|---|---|---|---|\n")
 	for _, r := range ordered {
 		rotated := "never"
 		if !r.rotated.IsZero() {
 			rotated = r.rotated.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(&b, "| %s | %s | [%s](%s) | %s |\n", r.database, rotated, r.latest.Request.Name, path.Join(r.latest.Request.Namespace, r.latest.Request.Name+".yaml"), r.latest.Phase)
+		next := cmp.Or(due[r.database], "-")
+		fmt.Fprintf(&b, "| %s | %s | %s | [%s](%s) | %s |\n", r.database, rotated, next, r.latest.Request.Name, path.Join(r.latest.Request.Namespace, r.latest.Request.Name+".yaml"), r.latest.Phase)
 	}
 	return []byte(b.String())
 }

@@ -97,16 +97,16 @@ func TestACommitSaysWhatHappenedInWordsAndTrailers(t *testing.T) {
 	require.Equal(t, "Request demo/r has rotated the credential of demo/db in 1m30s.", change.Body)
 	require.Equal(t, []gitsource.Trailer{
 		{Key: "Rotation-Request", Value: "demo/r"}, {Key: "Rotation-Id", Value: "0123456789abcdef0123456789abcdef"},
-		{Key: "Rotation-Phase", Value: "Successful"}, {Key: "Rotation-Source", Value: "c0ffee"}, {Key: "Rotation-Signer"},
+		{Key: "Rotation-Phase", Value: "Successful"}, {Key: "Rotation-Source", Value: "c0ffee"}, {Key: "Rotation-Merge", Value: ""}, {Key: "Rotation-Signer"},
 	}, change.Trailers)
-	require.Contains(t, string(change.Files["rotation-status/README.md"]), "| demo/db | 2026-11-23T12:01:30Z | [r](demo/r.yaml) | Successful |")
+	require.Contains(t, string(change.Files["rotation-status/README.md"]), "| demo/db | 2026-11-23T12:01:30Z | - | [r](demo/r.yaml) | Successful |")
 
 	failed := ended(PhaseFailed, TypeFailed, "rotations/q.yaml:1: there is no MSSQLServer demo/db2; check")
 	failed.Request.Name, failed.Request.Database = "q", "db2"
 	change, err = commit(&gitsource.Snapshot{}, "rotation-status", []Status{failed, s}, all, reports{})
 	require.NoError(t, err)
 	require.Equal(t, "rotate 2 requests: 1 Successful, 1 Failed", change.Subject)
-	require.Len(t, change.Trailers, 10)
+	require.Len(t, change.Trailers, 12)
 }
 
 func TestWhatGitHasIsNotWrittenAgainAndNeverGoesBackwards(t *testing.T) {

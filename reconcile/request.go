@@ -33,6 +33,9 @@ type Request struct {
 	Server *manifest.ServerSpec `json:"server,omitempty"`
 	// Consumers are to be restarted after the rotation; nil: none.
 	Consumers *manifest.Consumers `json:"consumers,omitempty"`
+	// Password is what passwords have to be like; nil: as SQL Server's own policy wants them. What it said when the request
+	// was taken up counts until the request has ended.
+	Password *credential.Rules `json:"password,omitempty"`
 
 	// Manifest is the request as its author wrote it, without a status: apiVersion, kind, metadata and spec.
 	Manifest map[string]any `json:"manifest"`
@@ -46,6 +49,13 @@ func (r Request) Key() string { return r.Namespace + "/" + r.Name }
 
 // DatabaseKey names the database: namespace/name. Requests with the same key never run at the same time.
 func (r Request) DatabaseKey() string { return r.Namespace + "/" + r.Database }
+
+func (r Request) passwordRules() credential.Rules {
+	if r.Password == nil {
+		return credential.Rules{}
+	}
+	return *r.Password
+}
 
 func (r Request) stepTimeout() time.Duration {
 	if r.Timeout > 0 {

@@ -20,6 +20,13 @@ type Forge interface {
 	Changes(ctx context.Context, number int) ([]string, error)
 	// Blob returns Git's hash of a file at a commit; empty if it is not there.
 	Blob(ctx context.Context, commit, path string) (string, error)
+
+	// ByBranch lists the pull requests of a branch to another one, in any state, the newest first. Propose opens one, Edit
+	// changes its words, and Close closes it without merging.
+	ByBranch(ctx context.Context, branch, base string) ([]forge.PullRequest, error)
+	Propose(ctx context.Context, p forge.Proposal) (forge.PullRequest, error)
+	Edit(ctx context.Context, number int, title, body string) error
+	Close(ctx context.Context, number int) error
 }
 
 // needed is a content of which the forge has to tell which pull request brought it.

@@ -23,10 +23,17 @@ type rotation struct {
 	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
 	servers      map[string]*server
 	supplied     *Supplied
+	lookedUp     *lookedUp
 	missing      *[]string
 	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	attempts     map[step]*attempt
+}
+
+// lookedUp is whether the supplied password was used before, as a version of the keeper knows it.
+type lookedUp struct {
+	version string
+	used    bool
 }
 
 // attempt counts the tries of a step that has not succeeded yet.

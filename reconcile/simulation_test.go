@@ -2,11 +2,13 @@ package reconcile_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,11 @@ type simulation struct {
 	created     time.Time
 	rotateAfter time.Duration
 	labels      map[string]string
-	watch   func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
+	watch       func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
 
 	calls      int
+	lived      []string // the passwords that the keeper has called live, each once, the newest last
+	unasked    bool     // no policy asks for a history
 	violations []string
 	refusals   int // of the credential in the auth Secret, by any server
 }
@@ -55,6 +59,8 @@ const (
 	initialPassword  = "Initial-Password-1"
 	suppliedPassword = "Supplied-Password-1"
 	adminPassword    = "Admin-Password-1"
+
+	remembered = 3 // passwords that must not be used again
 )
 
 func newSimulation(m mode) *simulation {
@@ -89,8 +95,11 @@ func (s *simulation) put(secret reconcile.Secret) reconcile.Secret {
 	secret.ResourceVersion = fmt.Sprint(s.version)
 	secret.Data = maps.Clone(secret.Data)
 	s.secrets[secret.Name] = secret
-	if s.watch != nil && secret.Name == "db-auth-keeper" {
-		s.watch(secret)
+	if secret.Name == "db-auth-keeper" {
+		s.checkHistory(secret)
+		if s.watch != nil {
+			s.watch(secret)
+		}
 	}
 	return secret
 }
@@ -117,6 +126,29 @@ func (s *simulation) check() {
 		if s.pair {
 			s.violate("refused: the auth Secret does not open every server")
 		}
+	}
+}
+
+// checkHistory is the oracle for a write of the keeper: from the first rotation that has ended well, its history is of the
+// last passwords that were live, in their order, and of no other.
+func (s *simulation) checkHistory(keeper reconcile.Secret) {
+	if live := keeper.Data["live.password"].Reveal(); live != "" {
+		s.lived = append(slices.DeleteFunc(s.lived, func(before string) bool { return before == live }), live)
+	}
+	var history credential.History
+	if err := json.Unmarshal([]byte(keeper.Data["history"].Reveal()), &history); err != nil {
+		s.violate("history: %v", err)
+	}
+	expected := s.lived[max(0, len(s.lived)-remembered):]
+	if len(s.lived) == 1 || s.unasked {
+		expected = nil
+	}
+	matches := len(history) == len(expected)
+	for i := range min(len(history), len(expected)) {
+		matches = matches && history[i].Of(credential.NewPassword(expected[i]))
+	}
+	if !matches {
+		s.violate("history: it has %d passwords, and not the %d that were live", len(history), len(expected))
 	}
 }
 

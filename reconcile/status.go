@@ -9,15 +9,15 @@ import (
 type Phase string
 
 const (
-	PhasePending     Phase = "Pending"
+	PhasePending Phase = "Pending"
 	// PhaseWaitingForApproval and PhaseApproved: a policy asks for somebody's word, and it is missing or there.
 	PhaseWaitingForApproval Phase = "WaitingForApproval"
 	PhaseApproved           Phase = "Approved"
-	PhaseProgressing Phase = "Progressing"
-	PhaseSuccessful  Phase = "Successful"
-	PhaseFailed      Phase = "Failed"
-	PhaseDenied      Phase = "Denied"
-	PhaseSkipped     Phase = "Skipped"
+	PhaseProgressing        Phase = "Progressing"
+	PhaseSuccessful         Phase = "Successful"
+	PhaseFailed             Phase = "Failed"
+	PhaseDenied             Phase = "Denied"
+	PhaseSkipped            Phase = "Skipped"
 )
 
 // Finished reports whether a request in this phase will never run (again).
@@ -40,11 +40,14 @@ type Condition struct {
 	LastTransitionTime time.Time `json:"lastTransitionTime"`
 }
 
-// Status is a request and how far it got. It holds no credential. The zero value is a request that nobody looked at.
+// Status is a request and how far it got. It holds no credential that can be read. The zero value is a request that nobody looked at.
 type Status struct {
 	Request    Request     `json:"request"`
 	Phase      Phase       `json:"phase"`
 	Conditions []Condition `json:"conditions,omitempty"`
+	// Escrow is the credential that the request has made live, encrypted; nil: there is none, or nobody keeps it. It is a
+	// file of its own in Git.
+	Escrow []byte `json:"escrow,omitempty"`
 }
 
 // Has reports whether the condition of that type is there and True.

@@ -67,7 +67,7 @@ func (r *rotation) grace(ctx context.Context, w world, _ step) error {
 		r.Clock.Sleep(ctx, min(left, gracePoll))
 		return nil
 	}
-	password, err := credential.Generate(r.Random)
+	password, err := credential.Generate(r.Random, r.status.Request.passwordRules())
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,11 @@ func (r *rotation) retire(ctx context.Context, w world, s step) error {
 // settle ends a rotation that succeeded: from here on the new credential is the live one.
 func (r *rotation) settle(ctx context.Context, w world, _ step) error {
 	keeper := w.keeper
-	keeper.settle()
+	if err := keeper.settle(r.digestCost(), r.Random); err != nil {
+		return err
+	}
 	status := r.status.clone()
+	status.Escrow = w.keeper.Escrow
 	if !status.Phase.Finished() {
 		status.Phase = PhaseSuccessful
 		status.set(condition(TypeSuccessful, "Successfully completed mssqlserver auth rotate"), r.Clock.Now())

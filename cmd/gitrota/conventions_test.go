@@ -30,7 +30,7 @@ const (
 )
 
 // testKits stand in for the world outside. They are for tests, for the demonstration and for the benchmark.
-var testKits = []string{"gitsource/gittest", "reconcile/kube/kubetest", "reconcile/mssql/mssqltest"}
+var testKits = []string{"gitsource/forge/forgetest", "gitsource/gittest", "reconcile/kube/kubetest", "reconcile/mssql/mssqltest"}
 
 func TestDependenciesPointOneWay(t *testing.T) {
 	mayImport := map[string][]string{

@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asGitrota)
 		os.Exit(run(os.Args[1:]))
 	}
+	if os.Getenv(asSqlcmd) != "" {
+		os.Exit(sqlcmd(os.Args[1:]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -65,9 +68,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, cluster: kubetest.Start(t), secrets: map[credential.Password]bool{}}
+	return newWorldIn(t, kubetest.Start(t).Namespace(t))
+}
+
+// newWorldIn is a world in a namespace that somebody else makes and removes.
+func newWorldIn(t *testing.T, namespace string) *world {
+	t.Helper()
+	w := &world{T: t, cluster: kubetest.Start(t), namespace: namespace, secrets: map[credential.Password]bool{}}
 	installed(t, w.cluster)
-	w.namespace = w.cluster.Namespace(t)
 	w.git = gittest.NewServer(t, gittest.Options{Username: "gitrota", Password: "forge-token-1"})
 	w.repo = w.git.NewRepo("rotations")
 	w.repo.Commit(map[string]string{"README.md": "Our rotations.\n"}, "Begin")

@@ -9,9 +9,7 @@ import (
 
 	"github.com/jenkins-x/go-scm/scm"
 	"github.com/jenkins-x/go-scm/scm/driver/azure"
-	"github.com/jenkins-x/go-scm/scm/driver/bitbucket"
 	"github.com/jenkins-x/go-scm/scm/driver/github"
-	"github.com/jenkins-x/go-scm/scm/driver/gitlab"
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/policies/credential"
@@ -139,33 +137,34 @@ func (a address) present(req *http.Request, username string, secret credential.P
 	req.Header.Set("Authorization", "Bearer "+secret.Reveal())
 }
 
-// client returns go-scm's, with a driver.
+// client returns go-scm's, with a driver where that is of use.
 func (a address) client(transport http.RoundTripper) (client *scm.Client, err error) {
 	switch a.kind {
 	case GitHub, Gitea:
 		client, err = github.New(a.api)
-	case GitLab:
-		client, err = gitlab.New(a.api)
-	case Bitbucket:
-		client, err = bitbucket.New(a.api)
 	case Azure:
 		client, err = azure.New(a.api)
+	default:
+		client = &scm.Client{}
+		client.BaseURL, err = url.Parse(a.api + "/")
 	}
-	if err == nil {
-		client.Client = &http.Client{Transport: transport}
+	if err != nil {
+		return nil, err
 	}
-	return client, err
+	client.Client = &http.Client{Transport: transport}
+	return client, nil
 }
 
 func (a address) dialect(client *scm.Client) dialect {
-	d := driven{rest{client: client}, a.path}
+	r := rest{client: client, repo: a.path}
+	d := driven{r}
 	switch a.kind {
 	case GitLab:
-		return gitlabForge{d}
+		return gitlabForge{r}
 	case Gitea:
 		return giteaForge{githubForge{d}}
 	case Bitbucket:
-		return bitbucketForge{d}
+		return bitbucketForge{r}
 	case Azure:
 		return azureForge{d}
 	}

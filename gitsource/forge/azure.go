@@ -84,16 +84,15 @@ func (a azureForge) merged(ctx context.Context, base string, since time.Time) ([
 	if !since.IsZero() {
 		criteria = append(criteria, "searchCriteria.queryTimeRangeType", "closed", "searchCriteria.minTime", since.UTC().Format(time.RFC3339))
 	}
-	return a.list(ctx, criteria...)
+	return a.list(ctx, false, criteria...)
 }
 
 func (a azureForge) byBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {
-	return a.list(ctx, "searchCriteria.status", "all", "searchCriteria.sourceRefName", "refs/heads/"+branch, "searchCriteria.targetRefName", "refs/heads/"+base)
+	return a.list(ctx, true, "searchCriteria.status", "all", "searchCriteria.sourceRefName", "refs/heads/"+branch, "searchCriteria.targetRefName", "refs/heads/"+base)
 }
 
-// list reads pull requests, of which a search for a branch leaves out those of forks.
-func (a azureForge) list(ctx context.Context, criteria ...string) (all []PullRequest, err error) {
-	own := criteria[2] == "searchCriteria.sourceRefName"
+// list reads pull requests, of the repository's own branches alone or of forks as well.
+func (a azureForge) list(ctx context.Context, own bool, criteria ...string) (all []PullRequest, err error) {
 	err = pages(func(page int) (bool, error) {
 		var list azureList[azurePull]
 		err := a.ask(ctx, a.project()+"/pullrequests", &list, append(criteria, "$top", strconv.Itoa(pageSize), "$skip", strconv.Itoa(pageSize*(page-1)))...)
@@ -189,7 +188,7 @@ func (a azureForge) reviews(ctx context.Context, number int) ([]Review, error) {
 	return all, nil
 }
 
-// iterations are the pushes to a pull request, of which the last is what it changes.
+// pushes are the iterations to a pull request, of which the last has all that it changes.
 func (a azureForge) pushes(ctx context.Context, number int) ([]push, error) {
 	var list azureList[struct {
 		Created time.Time   `json:"createdDate"`

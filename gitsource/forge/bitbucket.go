@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// bitbucketForge is Bitbucket Cloud, of whose driver the files of a pull request can be used: it opens pull requests
-// without a base and a body, and has no reviews and no merges.
-type bitbucketForge struct{ driven }
+// bitbucketForge is Bitbucket Cloud. Its driver is not used: it has no reviews and no merges, opens pull requests without
+// a base and a body, and does not see that one removes a file.
+type bitbucketForge struct{ rest }
 
 type bitbucketPull struct {
 	ID          int             `json:"id"`
@@ -112,8 +112,11 @@ func bitbucketPages[T any](ctx context.Context, r rest, path string, each func(T
 }
 
 func (b bitbucketForge) merged(ctx context.Context, base string, since time.Time) ([]PullRequest, error) {
-	return b.list(ctx, fmt.Sprintf("state = %q AND destination.branch.name = %q AND updated_on >= %s",
-		"MERGED", base, since.UTC().Format("2006-01-02T15:04:05-07:00")))
+	filter := fmt.Sprintf(`state = "MERGED" AND destination.branch.name = %q`, base)
+	if !since.IsZero() {
+		filter += " AND updated_on >= " + since.UTC().Format("2006-01-02T15:04:05-07:00")
+	}
+	return b.list(ctx, filter)
 }
 
 func (b bitbucketForge) byBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {
@@ -217,6 +220,16 @@ func (b bitbucketForge) reviews(ctx context.Context, number int) ([]Review, erro
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+func (b bitbucketForge) changes(ctx context.Context, number int) (all []string, err error) {
+	type end struct {
+		Path string `json:"path"`
+	}
+	err = bitbucketPages(ctx, b.rest, b.pull(number)+"/diffstat"+query("pagelen", "100"), func(change struct{ Old, New end }) {
+		all = append(all, change.Old.Path, change.New.Path)
+	})
+	return all, err
 }
 
 // blob computes the hash, which Bitbucket does not tell.

@@ -6,12 +6,9 @@ import (
 	"github.com/jenkins-x/go-scm/scm"
 )
 
-// driven is what go-scm's drivers do as it has to be done. A forge whose driver does not has its own method in place of
-// one of these.
-type driven struct {
-	rest
-	repo string // as the driver takes it
-}
+// driven is what go-scm's drivers of GitHub and Azure DevOps do as it has to be done. Where one does not, the forge has
+// a method of its own in place of one of these.
+type driven struct{ rest }
 
 const pageSize = 100
 

@@ -1,12 +1,11 @@
 // Package forge asks the forge that a repository is on about pull requests and their reviews, and proposes changes there.
 // It knows GitHub, GitLab (whose merge requests are pull requests here), Gitea, Bitbucket Cloud and Azure DevOps.
 //
-// It stands on go-scm: one client, request and answer for all forges, and its drivers where what they answer is all that
-// the forge says. What a driver leaves out, which is most of what approval needs (who merged what as which commit, and
-// which head a review was of), is asked for with go-scm's client and the forge's documented REST calls. Gitea is spoken
-// to through the driver of GitHub, whose API it shares: the driver named after it makes connections of its own, with no
-// CA, no proxy and no deadline. No other part of go-scm is linked: the drivers used here and what they import are about
-// a megabyte of a binary.
+// It stands on go-scm: one client, request and answer for all forges, and the drivers of GitHub and Azure DevOps for what
+// they do as it has to be done. What the drivers leave out, which is most of what approval needs (who merged what as
+// which commit, and which head a review was of), is asked for with go-scm's client and the forge's documented REST
+// calls. Gitea is spoken to through the driver of GitHub, whose API it shares: the driver named after it makes
+// connections of its own, with no CA, no proxy and no deadline.
 //
 // What a forge can tell of which head a review was:
 //
@@ -58,18 +57,18 @@ type Options struct {
 	API string
 
 	// Auth holds the credentials for the API, and AuthDir, in place of it, a folder of them that is read again when it
-	// changes. A bearerToken is the forge's token; so is the password that goes with a username, except that Bitbucket
-	// and Azure DevOps take both together. Of a Secret for Git over SSH, the API uses bearerToken, or username and password.
+	// changes. A bearerToken is the forge's token. So is the password that goes with a username, which Gitea, Bitbucket and
+	// Azure DevOps take together. Of a Secret for Git over SSH, the API uses bearerToken, or username and password.
 	Auth    gitsource.Auth
 	AuthDir string
 
-	AllowPlainHTTP bool          // lets credentials travel unencrypted to a host that is not this machine
-	Timeout        time.Duration // of each request; 0 means 30s
-	Now            func() time.Time
-	Log            *slog.Logger // nil means none
+	AllowPlainHTTP bool             // lets credentials travel unencrypted to a host that is not this machine
+	Timeout        time.Duration    // of each request; 0 means 30s
+	Now            func() time.Time // nil means time.Now
+	Log            *slog.Logger     // nil means none
 }
 
-// PullRequest is one, as it is now. Times are the forge's; a zero time, "" and false stand for what is not there.
+// PullRequest is one, as it is now. Times are the forge's, in UTC; a zero time, "" and false stand for what is not there.
 type PullRequest struct {
 	Number     int
 	Link       string // to its page
@@ -82,7 +81,7 @@ type PullRequest struct {
 	Closed     bool   // merged or given up
 	Merged     bool
 	MergedAs   string // full hash of the commit on Base that the forge names: the merge, the squash or the last one rebased
-	MergedBy   string // GitHub tells it in Find only
+	MergedBy   string // GitHub and Gitea tell it in Find only
 	MergedAt   time.Time
 	Updated    time.Time
 }
@@ -157,34 +156,38 @@ func Open(opts Options) (*Client, error) {
 // String returns the forge and the repository.
 func (c *Client) String() string { return c.at.String() }
 
-// Merged lists the pull requests that were merged into base and updated since then, newest first. Azure DevOps does not
-// keep when a pull request was updated; there it is when it was merged. More than a thousand are an error.
+// Merged lists the pull requests that were merged into base and updated since then, newest first; the zero time is all.
+// Azure DevOps does not keep when a pull request was updated; there it is when it was merged. More than twenty pages,
+// which is a thousand or two thousand, are an error.
 func (c *Client) Merged(ctx context.Context, base string, since time.Time) ([]PullRequest, error) {
 	list, err := c.forge.merged(ctx, base, since)
 	list = slices.DeleteFunc(list, func(p PullRequest) bool { return !p.Merged || p.Base != base || p.Updated.Before(since) })
 	slices.SortStableFunc(list, func(a, b PullRequest) int { return b.Updated.Compare(a.Updated) })
-	return list, c.failed("listing the pull requests that were merged into "+base, err)
+	return inUTC(list), c.failed("listing the pull requests that were merged into "+base, err)
 }
 
 // ByBranch lists the pull requests from a branch of the repository itself, and of no fork, into base, in any state, the
-// newest first.
+// newest first. On Gitea it finds one among the newest thousand into base.
 func (c *Client) ByBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {
 	list, err := c.forge.byBranch(ctx, branch, base)
 	list = slices.DeleteFunc(list, func(p PullRequest) bool { return p.HeadBranch != branch || p.Base != base })
 	slices.SortStableFunc(list, func(a, b PullRequest) int { return b.Number - a.Number })
-	return list, c.failed("listing the pull requests from "+branch, err)
+	return inUTC(list), c.failed("listing the pull requests from "+branch, err)
 }
 
 // Find returns one pull request.
 func (c *Client) Find(ctx context.Context, number int) (PullRequest, error) {
 	found, err := c.forge.find(ctx, number)
-	return found, c.failed(fmt.Sprintf("reading pull request %d", number), err)
+	return found.inUTC(), c.failed(fmt.Sprintf("reading pull request %d", number), err)
 }
 
 // Reviews lists what people say of a pull request, oldest first. A review that was not submitted yet is not among them.
 func (c *Client) Reviews(ctx context.Context, number int) ([]Review, error) {
 	list, err := c.forge.reviews(ctx, number)
 	slices.SortStableFunc(list, func(a, b Review) int { return a.At.Compare(b.At) })
+	for i := range list {
+		list[i].At = list[i].At.UTC()
+	}
 	return list, c.failed(fmt.Sprintf("listing the reviews of pull request %d", number), err)
 }
 
@@ -209,7 +212,7 @@ func (c *Client) Blob(ctx context.Context, commit, path string) (string, error) 
 // Propose opens a pull request. It is an error if there is an open one from the same branch into the same base.
 func (c *Client) Propose(ctx context.Context, p Proposal) (PullRequest, error) {
 	opened, err := c.forge.propose(ctx, p)
-	return opened, c.failed("opening a pull request from "+p.Branch+" into "+p.Base, err)
+	return opened.inUTC(), c.failed("opening a pull request from "+p.Branch+" into "+p.Base, err)
 }
 
 // Edit replaces the title and the body of a pull request. An empty one stays what it was.
@@ -227,4 +230,16 @@ func (c *Client) Close(ctx context.Context, number int) error {
 func (c *Client) Me(ctx context.Context) (string, error) {
 	name, err := c.forge.me(ctx)
 	return name, c.failed("asking whose the credentials are", err)
+}
+
+func (p PullRequest) inUTC() PullRequest {
+	p.MergedAt, p.Updated = p.MergedAt.UTC(), p.Updated.UTC()
+	return p
+}
+
+func inUTC(list []PullRequest) []PullRequest {
+	for i := range list {
+		list[i] = list[i].inUTC()
+	}
+	return list
 }

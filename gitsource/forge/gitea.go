@@ -90,12 +90,7 @@ func (g giteaForge) pullRequest(ctx context.Context, p githubPull) (PullRequest,
 		return found, nil
 	}
 	ref := fmt.Sprintf("pull/%d/head", p.Number)
-	var refs []struct {
-		Ref    string `json:"ref"`
-		Object struct {
-			SHA string `json:"sha"`
-		} `json:"object"`
-	}
+	var refs []giteaRef // all that begin with these names
 	if _, err := g.get(ctx, "repos/"+g.repo+"/git/refs/"+ref, &refs); err != nil {
 		return PullRequest{}, err
 	}
@@ -106,6 +101,13 @@ func (g giteaForge) pullRequest(ctx context.Context, p githubPull) (PullRequest,
 		}
 	}
 	return found, nil
+}
+
+type giteaRef struct {
+	Ref    string `json:"ref"`
+	Object struct {
+		SHA string `json:"sha"`
+	} `json:"object"`
 }
 
 func (g giteaForge) reviews(ctx context.Context, number int) (all []Review, err error) {

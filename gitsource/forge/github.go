@@ -54,18 +54,17 @@ func (g githubPull) pullRequest() PullRequest {
 }
 
 func (g githubForge) merged(ctx context.Context, base string, since time.Time) ([]PullRequest, error) {
-	return g.list(ctx, since, "state", "closed", "base", base, "sort", "updated", "direction", "desc")
+	return g.list(ctx, false, since, "state", "closed", "base", base, "sort", "updated", "direction", "desc")
 }
 
 func (g githubForge) byBranch(ctx context.Context, branch, base string) ([]PullRequest, error) {
 	owner, _, _ := strings.Cut(g.repo, "/")
-	return g.list(ctx, time.Time{}, "state", "all", "head", owner+":"+branch, "base", base)
+	return g.list(ctx, true, time.Time{}, "state", "all", "head", owner+":"+branch, "base", base)
 }
 
-// list reads pull requests until one was updated before since, and leaves out those of forks that have no name or, with
-// a head asked for, another.
-func (g githubForge) list(ctx context.Context, since time.Time, criteria ...string) (all []PullRequest, err error) {
-	own := criteria[2] == "head"
+// list reads pull requests, of the repository's own branches alone or of forks as well, until one was updated before
+// since. A fork of the same owner is a fork too.
+func (g githubForge) list(ctx context.Context, own bool, since time.Time, criteria ...string) (all []PullRequest, err error) {
 	err = pages(func(page int) (bool, error) {
 		var list []githubPull
 		answer, err := g.get(ctx, "repos/"+g.repo+"/pulls"+query(append(criteria, "per_page", strconv.Itoa(pageSize), "page", strconv.Itoa(page))...), &list)

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// gitlabForge is GitLab, of whose driver only whose the token is can be used: it has no approvals and no merges, and
-// asks for the project three times for each merge request.
-type gitlabForge struct{ driven }
+// gitlabForge is GitLab. Its driver is not used: it has no approvals and no merges, closes with a word that GitLab does
+// not know, and asks for the project three times for each merge request.
+type gitlabForge struct{ rest }
 
 type gitlabMergeRequest struct {
 	Number       int        `json:"iid"`
@@ -183,4 +183,10 @@ func (g gitlabForge) close(ctx context.Context, number int) error {
 func (g gitlabForge) put(ctx context.Context, number int, in map[string]string) error {
 	_, err := g.send(ctx, http.MethodPut, g.mergeRequest(number), in, nil)
 	return err
+}
+
+func (g gitlabForge) me(ctx context.Context) (string, error) {
+	var user gitlabUser
+	_, err := g.get(ctx, "api/v4/user", &user)
+	return user.Username, err
 }

@@ -19,7 +19,10 @@ import (
 const maxPages = 20
 
 // rest makes single requests of a forge's REST API. Paths are relative to its base.
-type rest struct{ client *scm.Client }
+type rest struct {
+	client *scm.Client
+	repo   string // the path of the repository, its names escaped
+}
 
 func (r rest) get(ctx context.Context, path string, out any) (*scm.Response, error) {
 	return r.send(ctx, http.MethodGet, path, nil, out)

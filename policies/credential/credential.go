@@ -2,7 +2,8 @@
 //
 // A [Password] cannot be printed. Whatever formats, logs or marshals it, gets "<secret>"; the one way to its text is
 // [Password.Reveal], so that a reader can list every place that handles it with one grep. [Generate] makes passwords,
-// [Check] judges those that people supply, and [Scrub] takes them out of texts that others wrote.
+// [Check] judges those that people supply, both by [Rules]; a [History] knows those of the past, and [Scrub] takes
+// passwords out of texts that others wrote.
 package credential
 
 import (

@@ -44,14 +44,14 @@ func TestAPasswordShowsNothingWhateverPrintsIt(t *testing.T) {
 func TestGeneratedPasswordsAreLongMixedAndSafeEverywhere(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2000 {
-		p, err := credential.Generate(rand.Reader)
+		p, err := credential.Generate(rand.Reader, credential.Rules{})
 		require.NoError(t, err)
 		text := p.Reveal()
 		require.False(t, seen[text], "the same password twice")
 		seen[text] = true
 
 		require.GreaterOrEqual(t, len(text), 24)
-		require.NoError(t, credential.Check(credential.Credential{Username: "sa", Password: p}))
+		require.NoError(t, credential.Check(credential.Credential{Username: "sa", Password: p}, credential.Rules{}))
 		for name, class := range map[string]string{
 			"upper": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "lower": "abcdefghijklmnopqrstuvwxyz", "digit": "0123456789", "symbol": "-_.",
 		} {
@@ -64,7 +64,7 @@ func TestGeneratedPasswordsAreLongMixedAndSafeEverywhere(t *testing.T) {
 }
 
 func TestARandomSourceThatFailsMakesNoPassword(t *testing.T) {
-	_, err := credential.Generate(strings.NewReader("short"))
+	_, err := credential.Generate(strings.NewReader("short"), credential.Rules{})
 	require.ErrorContains(t, err, "generating a password")
 }
 
@@ -86,7 +86,7 @@ func TestSuppliedPasswordsAreRefusedWithTheReason(t *testing.T) {
 		{"broken UTF-8", "Mssqlserver2\xff", "UTF-8"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := credential.Check(credential.Credential{Username: "sa", Password: credential.NewPassword(tc.password)})
+			err := credential.Check(credential.Credential{Username: "sa", Password: credential.NewPassword(tc.password)}, credential.Rules{})
 			if tc.want == "" {
 				require.NoError(t, err)
 				return
@@ -97,7 +97,7 @@ func TestSuppliedPasswordsAreRefusedWithTheReason(t *testing.T) {
 			}
 		})
 	}
-	require.ErrorContains(t, credential.Check(credential.Credential{Username: "reporting", Password: credential.NewPassword("My-Reporting-1")}), "login's name")
+	require.ErrorContains(t, credential.Check(credential.Credential{Username: "reporting", Password: credential.NewPassword("My-Reporting-1")}, credential.Rules{}), "login's name")
 }
 
 func TestScrubTakesOutEverySpelling(t *testing.T) {

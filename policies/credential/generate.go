@@ -1,14 +1,14 @@
 package credential
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
-
-	"crypto/rand"
 )
 
-// GeneratedLength is how many characters a generated password has: 32 of 65 are 192 bits.
+// GeneratedLength is how many characters a generated password has where no rule says it: 32 of 65 are 192 bits.
 const GeneratedLength = 32
 
 // The characters of generated passwords: those that need no quoting in connection strings, URLs, shells, YAML and SQL.
@@ -19,16 +19,23 @@ const (
 	symbols = "-_."
 )
 
-// Generate makes a password of [GeneratedLength] characters from random, which must be crypto/rand.Reader outside of
-// tests. It holds all four classes of SQL Server's password policy and begins with a letter, so that no program takes
-// it for an option. An error means that random gave none.
-func Generate(random io.Reader) (Password, error) {
-	text := make([]byte, GeneratedLength)
-	for {
+// maxDraws is far more than any rules need that leave something to draw.
+const maxDraws = 100_000
+
+// Generate makes a password that follows the rules from random, which must be crypto/rand.Reader outside of tests. It
+// holds every class of SQL Server's password policy that the rules leave characters of, and begins with a letter, so
+// that no program takes it for an option. An error means that the rules cannot be followed, or that random gave none.
+func Generate(random io.Reader, rules Rules) (Password, error) {
+	if err := rules.Check(); err != nil {
+		return Password{}, fmt.Errorf("generating a password: %w", err)
+	}
+	all, letters := rules.alphabet(lower+upper+digits+symbols), rules.alphabet(lower+upper)
+	text := make([]byte, rules.length())
+	for range maxDraws {
 		for i := range text {
-			alphabet := lower + upper + digits + symbols
+			alphabet := all
 			if i == 0 {
-				alphabet = lower + upper
+				alphabet = letters
 			}
 			n, err := rand.Int(random, big.NewInt(int64(len(alphabet))))
 			if err != nil {
@@ -37,8 +44,9 @@ func Generate(random io.Reader) (Password, error) {
 			text[i] = alphabet[n.Int64()]
 		}
 		// Drawing again, instead of putting the missing class somewhere, keeps every password equally likely.
-		if classes(string(text)) == 4 {
+		if classes(string(text)) == classes(all) && !rules.denies(string(text)) {
 			return NewPassword(string(text)), nil
 		}
 	}
+	return Password{}, errors.New("generating a password: the deny list and exclude leave next to none: take short words out of the deny list")
 }

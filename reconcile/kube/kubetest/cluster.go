@@ -58,7 +58,7 @@ type Cluster struct {
 // Up starts a cluster and returns when it is usable. The first call on a machine builds devcluster, which takes
 // minutes. When ctx ends before the cluster is usable, Up ends it and fails; after that ctx has no meaning.
 func Up(ctx context.Context, options Options) (*Cluster, error) {
-	binary, err := devcluster(ctx)
+	binary, err := devcluster.Path(ctx)
 	if err != nil {
 		return nil, err
 	}

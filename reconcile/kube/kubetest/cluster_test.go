@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitrota/gitrota/gitsource/gittest/devprogram"
 )
 
 func TestAKilledClusterLeavesNoProcessAndComesBack(t *testing.T) {
@@ -63,7 +65,7 @@ func TestAClusterWithoutAFolderRemovesTheOneItHad(t *testing.T) {
 }
 
 func TestEverySourceOfDevclusterMakesItStale(t *testing.T) {
-	root, err := repositoryRoot()
+	root, err := devprogram.Root()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-C", filepath.Join(root, "cmd", "devcluster"), "-deps", "-f={{.Dir}}", ".")
 	var problems bytes.Buffer
