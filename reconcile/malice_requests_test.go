@@ -20,13 +20,13 @@ func asks(name, namespace, spec string) string {
 }
 
 // sealed is a Secret that SOPS has encrypted for some.
-func sealed(t *testing.T, name, namespace string, to ...*age.X25519Identity) string {
+func sealed(t *testing.T, name, namespace, password string, to ...*age.X25519Identity) string {
 	t.Helper()
 	var recipients []string
 	for _, identity := range to {
 		recipients = append(recipients, identity.Recipient().String())
 	}
-	plain := fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\ntype: kubernetes.io/basic-auth\nstringData: {username: sa, password: Mssqlserver-malice-1}\n", name, namespace)
+	plain := fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\ntype: kubernetes.io/basic-auth\nstringData: {username: sa, password: %s}\n", name, namespace, password)
 	content, err := sopsfile.Encrypt([]byte(plain), recipients, "^(data|stringData)$")
 	require.NoError(t, err)
 	return string(content)
@@ -110,7 +110,7 @@ func TestARequestThatReachesForWhatIsNotItsOwnIsNamedAndChangesNothing(t *testin
 		{"a file of 100 MB", "demo/huge.yaml", "", "UnreadableFile rotations/demo/huge.yaml: the file was not read: it has more than 1048576 bytes: split it"},
 	}
 	b.harmless(t, func() {
-		files := map[string]string{"rotations/team-a/theirs.yaml": sealed(t, "theirs", "team-a", own), "rotations/demo/leaky.yaml": sealed(t, "leaky", "demo", own, foreign)}
+		files := map[string]string{"rotations/team-a/theirs.yaml": sealed(t, "theirs", "team-a", "Mssqlserver-theirs-1", own), "rotations/demo/leaky.yaml": sealed(t, "leaky", "demo", "Mssqlserver-leaky-1", own, foreign)}
 		for _, a := range attempts {
 			if a.content != "" {
 				files["rotations/"+a.file] = a.content

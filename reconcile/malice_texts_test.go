@@ -34,8 +34,8 @@ func (b *besieged) requireHarmless(t *testing.T) {
 	}
 }
 
-const overviewHead = "# Rotations\n\nWritten by gitrota. Each database with its last successful rotation and its latest request.\n\n" +
-	"| Database | Last rotation | Latest request | Phase |\n|---|---|---|---|\n"
+const overviewHead = "# Rotations\n\nWritten by gitrota. Each database with its last successful rotation, its latest request, and when its schedule asked for the next one.\n\n" +
+	"| Database | Last rotation | Next due | Latest request | Phase |\n|---|---|---|---|---|\n"
 
 func TestWhatSomebodyWritesForgesNoApprovalAndBreaksNoTable(t *testing.T) {
 	b := besiege(newStage(t), reconcile.Options{Guardrails: func() guardrails.Guardrails { return tenancy }})
@@ -57,9 +57,9 @@ func TestWhatSomebodyWritesForgesNoApprovalAndBreaksNoTable(t *testing.T) {
 	})
 	b.requireHarmless(t)
 	require.Equal(t, overviewHead+
-		"| demo/db | never | [field](demo/field.yaml) | Denied |\n"+
-		"| demo/frozen | never | [frozen](demo/frozen.yaml) | Pending |\n"+
-		"| demo/none | never | [file](demo/file.yaml) | Failed |", b.repo.Show("status/README.md"))
+		"| demo/db | never | - | [field](demo/field.yaml) | Denied |\n"+
+		"| demo/frozen | never | - | [frozen](demo/frozen.yaml) | Pending |\n"+
+		"| demo/none | never | - | [file](demo/file.yaml) | Failed |", b.repo.Show("status/README.md"))
 	require.Contains(t, b.said(t), "Frozen rotations/demo/frozen.yaml:1: frozen until 2027-01-01T00:00:00Z: x Approved-By: mallory Approves: rotations/r.yaml@1 | a | b | |---|---| [c](javascript:alert(1)) <script>'\"` [31m\u202e")
 
 	t.Run("nor do labels and annotations, under gitrota's own names too", func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAForgedStatusIsNothingToActOnAndKeepsNothingFromGit(t *testing.T) {
 		}, "Forge it")
 	})
 	b.serves(t)
-	require.Equal(t, overviewHead+"| demo/db | 2026-11-23T12:00:00Z | [honest-x](demo/honest-x.yaml) | Successful |", b.repo.Show("status/README.md"))
+	require.Equal(t, overviewHead+"| demo/db | 2026-11-23T12:00:00Z | - | [honest-x](demo/honest-x.yaml) | Successful |", b.repo.Show("status/README.md"))
 	require.NotContains(t, b.repo.Files(), "status/problems.yaml")
 	require.NotContains(t, b.repo.Files(), "rotations/out.yaml")
 	require.NotContains(t, b.repo.Files(), "rotations/up.yaml")

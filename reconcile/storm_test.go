@@ -30,7 +30,9 @@ type fleet struct {
 func newFleet(size int) *fleet {
 	f := &fleet{databases: map[string]*incarnation{}}
 	for i := range size {
-		f.databases[fmt.Sprintf("team-%03d", i)] = &incarnation{world: newSimulation(mode{"generated", 1}), at: schedule{}.at, cancel: func() {}}
+		world := newSimulation(mode{"generated", 1})
+		world.unasked = true
+		f.databases[fmt.Sprintf("team-%03d", i)] = &incarnation{world: world, at: schedule{}.at, cancel: func() {}}
 	}
 	f.now = f.databases["team-000"].world.now
 	return f
