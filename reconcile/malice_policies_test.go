@@ -39,6 +39,13 @@ func TestNoPolicyGetsPastOneThatAsksForApproval(t *testing.T) {
 				file, attempt.name, file, commit[:12], file, b.repo.Blob(file)))
 		})
 	}
+	t.Run("nor does a request whose manifest goes away while it waits", func(t *testing.T) {
+		b.harmless(t, func() { b.repo.Delete("Nobody can judge it now", "rotations/r.yaml") })
+		status := b.stage.status(b.repo, "r")
+		require.Equal(t, reconcile.PhaseSkipped, status.Phase)
+		require.Equal(t, reconcile.ReasonWithdrawn, status.Conditions[len(status.Conditions)-1].Reason)
+		require.Equal(t, "the manifest was removed before the request began", status.Conditions[len(status.Conditions)-1].Message)
+	})
 	t.Run("and one that is about none of its databases needs nobody's word", func(t *testing.T) {
 		s.by(s.dana, map[string]string{policyFile: policy("{databases: [{namespace: demo}], approval: {mode: Signatures, count: 2}}")}, "Only for demo")
 		s.by(s.erin, nil, s.approves(policyFile))
