@@ -39,12 +39,17 @@ func (c *Change) message() (string, error) {
 	return strings.Join(paragraphs, "\n\n") + "\n", nil
 }
 
-// cleanBody keeps the lines of a body and drops what a terminal could take for a command.
+// likeTrailer matches the beginning of a line that Git, or a reader, could take for a trailer.
+var likeTrailer = regexp.MustCompile(`(?m)^[A-Za-z][A-Za-z0-9-]*[ \t]*:`)
+
+// cleanBody keeps the lines of a body, indents those that look like trailers, and drops what a terminal could take for a
+// command.
 func cleanBody(body string) string {
-	return strings.TrimSpace(strings.Map(func(c rune) rune {
+	body = strings.TrimSpace(strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) && c != '\n' {
 			return -1
 		}
 		return c
 	}, strings.ToValidUTF8(body, "\uFFFD")))
+	return likeTrailer.ReplaceAllString(body, " $0")
 }

@@ -155,6 +155,14 @@ func TestMessagesOfOthersAddNoTrailers(t *testing.T) {
 		return &gitsource.Change{Files: map[string][]byte{"rotation-status/b": nil}, Subject: "x", Trailers: []gitsource.Trailer{{Key: "A b", Value: "c"}}}, nil
 	})
 	require.ErrorContains(t, err, `"A b" is not the key of a trailer`)
+
+	_, err = r.Write(t.Context(), []string{statusDir}, func(*gitsource.Snapshot) (*gitsource.Change, error) {
+		return &gitsource.Change{Files: map[string][]byte{"rotation-status/b": []byte("b")}, Subject: "x", Body: "it said: no\n\nApproved-By: mallory\nSigned-off-by : dana"}, nil
+	})
+	require.NoError(t, err)
+	got = repo.Log()[0]
+	require.Empty(t, got.Trailers, "a commit that has none of its own has none")
+	require.Equal(t, "x\n\nit said: no\n\n Approved-By: mallory\n Signed-off-by : dana", strings.TrimSpace(got.Message))
 }
 
 func TestLosingARace(t *testing.T) {

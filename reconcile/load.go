@@ -74,7 +74,7 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	blobs := map[string]string{}
 	var list []*manifest.File
 	for _, f := range manifests.Files {
-		if !inside(f.Path, c.Path) && f.Path != c.Path {
+		if !inside(strings.TrimPrefix(f.Path, `"`), c.Path) && f.Path != c.Path {
 			continue
 		}
 		key := f.Path + "@" + f.Blob
@@ -96,7 +96,7 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	if err := c.forgetRewritten(ctx, manifests.Revision, blobs); err != nil {
 		return err
 	}
-	set, follow, err := c.inForce(ctx, manifests.Revision, set, blobs, written)
+	set, follow, err := c.withPolicies(ctx, manifests.Revision, set, blobs, written)
 	if err != nil {
 		return err
 	}
@@ -168,6 +168,10 @@ func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed ma
 				c.Log.Warn("a status file is passed over", "path", f.Path, "error", err)
 				continue
 			}
+		}
+		if f.Path != StatusPath(c.StatusPath, s.Request) {
+			c.Log.Warn("a status file is passed over", "path", f.Path, "error", "it is about "+s.Request.Key())
+			continue // or it would be written elsewhere
 		}
 		parsed[key] = s
 		inGit[s.Request.Key()] = s

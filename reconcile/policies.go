@@ -4,66 +4,34 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
-	"strings"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/approval"
 )
 
-// A policy that asks for approval would be worth nothing if whoever may push could take it away first. So a change of a
-// policy, its removal too, is itself judged: by the policy as it was, and by what the guardrails ask for. Until it is
-// approved, what the policy said before goes on being in force. What is in force stands in the status path, beside the
+// A policy that asks for approval would be worth nothing if whoever may push could take it away first, or put a more
+// specific one beside it. So a change of a policy, its removal and a new one too, is itself judged: by every policy in
+// force that may be about one of its databases, and by what the guardrails ask for. Until it is approved, what the policy said before goes on being in force. What is in force stands in the status path, beside the
 // statuses, so that a restart finds it. Policies for which nobody's word is needed are not recorded, and in force as
 // they stand.
-
-// policiesFile is where the policies in force are recorded, below the status path.
-const policiesFile = "policies.yaml"
-
-// policy is one that is in force, as it is recorded.
-type policy struct {
-	Namespace  string         `json:"namespace,omitempty"`
-	Name       string         `json:"name"`
-	Digest     string         `json:"digest"` // of what it says
-	Path       string         `json:"path"`   // where it was when it came into force
-	Line       int            `json:"line"`
-	Commit     string         `json:"commit,omitempty"` // that brought it
-	ApprovedBy []string       `json:"approvedBy,omitempty"`
-	Document   map[string]any `json:"document"`
-}
-
-func (p policy) key() string { return p.Namespace + "/" + p.Name }
-
-// sentence says for people what is in force.
-func (p policy) sentence() string {
-	text := fmt.Sprintf("The RotationPolicy %s of %s:%d is in force", p.Name, p.Path, p.Line)
-	if p.Commit != "" {
-		text += " as commit " + p.Commit + " has it"
-	}
-	if len(p.ApprovedBy) > 0 {
-		text += ", approved by " + strings.Join(p.ApprovedBy, "; ")
-	}
-	return text + "."
-}
-
-// read reads the recorded policy as a manifest.
-func (p policy) read() *manifest.Policy { return manifest.PolicyOf(p.Document, p.Path, p.Line) }
 
 // policyChange is a policy that is not what is in force.
 type policyChange struct {
 	key    string
-	old    *policy          // nil: there was none
+	old    *inForce         // nil: there was none
 	wanted *manifest.Policy // nil: it was removed
 	commit string           // that brought or removed it
 	claim                   // without files: nobody's word is needed
 }
 
-// inForce returns the set with the policies in force in place of those that were written down, and how to take it over
+// withPolicies returns the set with the policies in force in place of those that were written down, and how to take it over
 // once all else is known.
-func (c *Controller) inForce(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
+func (c *Controller) withPolicies(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
+	allowed, refused := fence(c.guardrails(), set.Policies)
+	set = set.WithPolicies(allowed)
 	before, err := c.readPolicies(written)
 	if err != nil {
 		return nil, nil, err
@@ -75,30 +43,29 @@ func (c *Controller) inForce(ctx context.Context, revision string, set *manifest
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	followed, record, waiting := c.settlePolicies(set, before, changes)
-	followed, refused := fence(c.guardrails(), followed)
 	return set.WithPolicies(followed), func() {
 		c.policies, c.policyChanges, c.policyProblems = &record, changes, append(waiting, refused...)
 	}, nil
 }
 
 // changesOf compares the policies of the manifests with those in force.
-func (c *Controller) changesOf(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, inForce []policy) ([]policyChange, error) {
+func (c *Controller) changesOf(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, before []inForce) ([]policyChange, error) {
 	wanted := map[string]*manifest.Policy{}
 	for _, p := range set.Policies {
-		wanted[p.Namespace+"/"+p.Name] = p // of two with one name both have a problem, and are not followed anyway
+		wanted[policyKey(c.guardrails(), p)] = p // of two with one name both have a problem, and are not followed anyway
 	}
 	var changes []policyChange
-	for _, old := range inForce {
-		if now := wanted[old.key()]; now == nil || now.Digest != old.Digest {
-			changes = append(changes, policyChange{key: old.key(), old: &old, wanted: now})
+	for _, old := range before {
+		if now := wanted[old.key]; now == nil || now.Digest != old.Digest {
+			changes = append(changes, policyChange{key: old.key, old: &old, wanted: now})
 		}
-		delete(wanted, old.key())
+		delete(wanted, old.key)
 	}
 	for _, key := range slices.Sorted(maps.Keys(wanted)) {
 		changes = append(changes, policyChange{key: key, wanted: wanted[key]})
 	}
 	for i := range changes {
-		if err := c.claimOf(ctx, revision, blobs, &changes[i]); err != nil {
+		if err := c.claimOf(ctx, revision, blobs, &changes[i], c.rulesOf(changes[i], before)); err != nil {
 			return nil, err
 		}
 	}
@@ -106,8 +73,7 @@ func (c *Controller) changesOf(ctx context.Context, revision string, set *manife
 }
 
 // claimOf gathers what the approval of a policy's change rests on.
-func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[string]string, change *policyChange) error {
-	rules := c.policyRules(change.old)
+func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[string]string, change *policyChange, rules []approval.Rule) error {
 	path := ""
 	if change.wanted != nil {
 		path = change.wanted.Path
@@ -143,8 +109,21 @@ func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[str
 	return nil
 }
 
-// policyRules returns what the change of a policy has to satisfy.
-func (c *Controller) policyRules(old *policy) (rules []approval.Rule) {
+// rulesOf returns what the change of a policy has to satisfy.
+func (c *Controller) rulesOf(change policyChange, before []inForce) []approval.Rule {
+	rules := c.policyGuards()
+	for _, p := range before {
+		touched := change.old != nil && p.read.Overlaps(change.old.read) || change.wanted != nil && p.read.Overlaps(change.wanted)
+		known := func(rule approval.Rule) bool { return reflect.DeepEqual(rule, *p.read.Approval) }
+		if needsWord(p.read.Approval) && touched && !slices.ContainsFunc(rules, known) {
+			rules = append(rules, *p.read.Approval)
+		}
+	}
+	return rules
+}
+
+// policyGuards returns what the guardrails ask for.
+func (c *Controller) policyGuards() (rules []approval.Rule) {
 	guards := c.guardrails()
 	guard := guards.Approval
 	if guards.PolicyApproval != nil {
@@ -152,11 +131,6 @@ func (c *Controller) policyRules(old *policy) (rules []approval.Rule) {
 	}
 	if needsWord(&guard) {
 		rules = append(rules, guard)
-	}
-	if old != nil {
-		if before := old.read(); needsWord(before.Approval) {
-			rules = append(rules, *before.Approval)
-		}
 	}
 	return rules
 }
@@ -189,17 +163,17 @@ func (c *Controller) policiesDecided() bool {
 
 // settlePolicies returns the policies in force, and what there is to say about changes that are not. The caller holds the
 // lock.
-func (c *Controller) settlePolicies(set *manifest.Set, inForce []policy, changes []policyChange) (followed []*manifest.Policy, record []policy, waiting []manifest.Problem) {
+func (c *Controller) settlePolicies(set *manifest.Set, before []inForce, changes []policyChange) (followed []*manifest.Policy, record []policy, waiting []manifest.Problem) {
 	changed := map[string]policyChange{}
 	for _, change := range changes {
 		changed[change.key] = change
 	}
 	recorded := map[string]policy{}
-	for _, old := range inForce {
-		recorded[old.key()] = old
+	for _, old := range before {
+		recorded[old.key] = old.policy
 	}
 	for _, p := range set.Policies {
-		change, differs := changed[p.Namespace+"/"+p.Name]
+		change, differs := changed[policyKey(c.guardrails(), p)]
 		if !differs {
 			followed = append(followed, p)
 			continue
@@ -220,16 +194,17 @@ func (c *Controller) settlePolicies(set *manifest.Set, inForce []policy, changes
 		case v.Approved && change.wanted == nil:
 			delete(recorded, change.key)
 		case !v.Approved && change.old != nil:
-			followed = append(followed, change.old.read())
+			followed = append(followed, change.old.read)
 			if change.wanted == nil {
 				waiting = append(waiting, notInForce(change.old.Path, change.old.Line, change.old.Namespace, change.old.Name, "was removed", v))
 			}
 		}
 	}
-	guarded := len(c.policyRules(nil)) > 0
+	guarded := len(c.policyGuards()) > 0
 	for _, key := range slices.Sorted(maps.Keys(recorded)) {
-		if p := recorded[key]; guarded || needsWord(p.read().Approval) {
-			record = append(record, p)
+		p := manifest.PolicyOf(recorded[key].Document, recorded[key].Path, recorded[key].Line)
+		if guarded || slices.ContainsFunc(followed, func(other *manifest.Policy) bool { return needsWord(other.Approval) && other.Overlaps(p) }) {
+			record = append(record, recorded[key])
 		}
 	}
 	return followed, record, waiting
@@ -242,39 +217,4 @@ func notInForce(path string, line int, namespace, name, what string, v approval.
 		Message: fmt.Sprintf("the RotationPolicy %s %s, and the change is not in force: %s", name, what, v.Message),
 		Hint:    "what was in force before is still in force",
 	}
-}
-
-// readPolicies reads the record of the policies in force. What this process knows is newer.
-func (c *Controller) readPolicies(written *gitsource.Snapshot) ([]policy, error) {
-	if c.policies != nil {
-		return *c.policies, nil
-	}
-	content, there := written.Get(c.StatusPath + "/" + policiesFile)
-	if !there {
-		return nil, nil
-	}
-	var record policyRecord
-	if err := yaml.UnmarshalStrict(content, &record); err != nil {
-		return nil, fmt.Errorf("%s/%s, the record of the policies in force, cannot be read: %w; restore it from an earlier commit", c.StatusPath, policiesFile, err)
-	}
-	return record.Policies, nil
-}
-
-// policyRecord is the record as it is written.
-type policyRecord struct {
-	APIVersion string   `json:"apiVersion"`
-	Kind       string   `json:"kind"`
-	Policies   []policy `json:"policies"`
-}
-
-// marshalPolicies writes the record; nil if there is nothing to record.
-func marshalPolicies(policies []policy) ([]byte, error) {
-	if len(policies) == 0 {
-		return nil, nil
-	}
-	body, err := yaml.Marshal(policyRecord{"gitrota.dev/v1alpha1", "PoliciesInForce", policies})
-	if err != nil {
-		return nil, fmt.Errorf("writing the policies in force: %w", err)
-	}
-	return append([]byte("# Written by gitrota: the policies in force. A change of one needs the approval that it asks for itself.\n"), body...), nil
 }

@@ -15,6 +15,10 @@ var (
 	subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 )
 
+// IsNamespace and IsName report whether a text can be the name of a namespace, and of anything in it.
+func IsNamespace(name string) bool { return isLabel(name) }
+func IsName(name string) bool      { return isSubdomain(name) }
+
 func isLabel(name string) bool     { return len(name) <= 63 && label.MatchString(name) }
 func isSubdomain(name string) bool { return len(name) <= maxName && subdomain.MatchString(name) }
 

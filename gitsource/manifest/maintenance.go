@@ -61,7 +61,7 @@ func readFreeze(in *reader, item *yaml.Node, where string) schedule.Freeze {
 	}
 	f := schedule.Freeze{From: in.moment(item, "from", where+".from"), Until: in.moment(item, "until", where+".until")}
 	reason, ok := in.str(item, "reason", where+".reason")
-	if f.Reason = cut(reason); ok && reason == "" {
+	if f.Reason = cut(oneLine(reason)); ok && f.Reason == "" {
 		in.problem(item, ReasonMissingField, where+".reason is missing", "say why, for those whose rotations wait")
 	}
 	if !f.From.IsZero() && !f.Until.IsZero() && !f.Until.After(f.From) {

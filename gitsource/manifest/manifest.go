@@ -81,10 +81,10 @@ func bounded(problems []Problem) []Problem {
 	return problems
 }
 
-// Unreadable stands for a file whose content could not be had, and says why.
+// Unreadable stands for a file whose content could not be had, and says why. The path is quoted if it cannot be printed.
 func Unreadable(path, why string) *File {
 	f := &File{}
-	if isManifest(path) {
+	if isManifest(strings.TrimSuffix(path, `"`)) {
 		f.problems = []Problem{{Path: path, Reason: ReasonUnreadableFile, Message: "the file was not read: " + why}}
 	}
 	return f

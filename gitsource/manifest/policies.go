@@ -120,6 +120,16 @@ func choose[T any](c *chooser, section string, of func(*Policy) *T) *T {
 	return rule.Says
 }
 
+// Overlaps reports whether there could be a database that both policies are about.
+func (p *Policy) Overlaps(other *Policy) bool {
+	if p.Databases == nil || other.Databases == nil {
+		return true // a problem leaves it open
+	}
+	return slices.ContainsFunc(p.Databases, func(own Databases) bool {
+		return slices.ContainsFunc(other.Databases, func(d Databases) bool { return own.Pattern.Overlaps(d.Pattern) })
+	})
+}
+
 // isAbout reports whether a policy is about a database. One with problems may be about all, where nobody can tell.
 func (p *Policy) isAbout(database selection.Database, anyLabels bool) bool {
 	if p.Databases == nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -31,6 +32,8 @@ func (in *reader) words(mapping *yaml.Node, field, where string) []string {
 		case !ok:
 		case text == "":
 			in.problem(item, ReasonInvalidField, fmt.Sprintf("%s[%d] is empty", where, i), "leave it out")
+		case strings.ContainsFunc(text, unicode.IsControl):
+			in.problem(item, ReasonInvalidField, fmt.Sprintf("%s[%d] %q has characters that cannot be shown", where, i, cut(text)), "write it on one line")
 		case slices.Contains(found, text):
 			in.problem(item, ReasonInvalidField, fmt.Sprintf("%s has %q twice", where, cut(text)), "keep one of them")
 		default:
@@ -38,6 +41,11 @@ func (in *reader) words(mapping *yaml.Node, field, where string) []string {
 		}
 	}
 	return found
+}
+
+// oneLine makes a line of a text that is shown to people, without what a terminal could take for a command.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }), " ")
 }
 
 // labels returns a mapping of labels as Kubernetes objects have them. The hint says where to get them from.

@@ -27,18 +27,8 @@ func (g Guardrails) File(file, namespace string) *Refusal {
 	if len(g.Paths) == 0 {
 		return nil
 	}
-	var longest *Path
-	var allowed []string
-	for i, p := range g.Paths {
-		switch {
-		case !p.above(file):
-		case longest == nil || len(p.Path) > len(longest.Path):
-			longest, allowed = &g.Paths[i], p.Namespaces
-		case p.Path == longest.Path:
-			allowed = append(allowed[:len(allowed):len(allowed)], p.Namespaces...)
-		}
-	}
-	if longest == nil {
+	folder, allowed := g.Folder(file)
+	if folder == "" {
 		return refuse(ReasonForeignNamespace, "move it into a folder of the guardrails' spec.paths",
 			"the file %q is in no folder that the guardrails list, so it may be about no namespace", short(file))
 	}
@@ -48,7 +38,21 @@ func (g Guardrails) File(file, namespace string) *Refusal {
 		}
 	}
 	return refuse(ReasonForeignNamespace, "move it into the folder of that namespace, or let whoever runs gitrota add it to the guardrails' spec.paths",
-		"files in %q may be about the namespaces %s, and not about %q", longest.Path, strings.Join(allowed, ", "), short(namespace))
+		"files in %q may be about the namespaces %s, and not about %q", folder, strings.Join(allowed, ", "), short(namespace))
+}
+
+// Folder returns the path that counts for a file, and the namespaces that the file may be about; "" where none does.
+func (g Guardrails) Folder(file string) (folder string, namespaces []string) {
+	for _, p := range g.Paths {
+		switch {
+		case !p.above(file):
+		case len(p.Path) > len(folder):
+			folder, namespaces = p.Path, p.Namespaces
+		case p.Path == folder:
+			namespaces = append(namespaces[:len(namespaces):len(namespaces)], p.Namespaces...)
+		}
+	}
+	return folder, namespaces
 }
 
 // Namespace reports whether any file at all may be about a namespace.

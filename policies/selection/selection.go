@@ -126,6 +126,38 @@ func (p Pattern) CouldMatch(database Database) bool {
 	return (p.Kind == "" || p.Kind == database.Kind) && Match(p.Namespace, database.Namespace) && Match(p.Name, database.Name)
 }
 
+// Overlaps reports whether there could be a database that both patterns stand for.
+func (p Pattern) Overlaps(q Pattern) bool {
+	for key, value := range p.Labels {
+		if other, ok := q.Labels[key]; ok && other != value {
+			return false
+		}
+	}
+	return (p.Kind == "" || q.Kind == "" || p.Kind == q.Kind) && meet(p.Namespace, q.Namespace) && meet(p.Name, q.Name)
+}
+
+// meet reports whether a text could match both globs.
+func meet(a, b string) bool {
+	next := make([]bool, len(b)+1) // next[j]: what follows in a meets b[j:]
+	for i := len(a); i >= 0; i-- {
+		row := make([]bool, len(b)+1)
+		for j := len(b); j >= 0; j-- {
+			switch {
+			case i < len(a) && a[i] == '*':
+				row[j] = next[j] || j < len(b) && row[j+1]
+			case j < len(b) && b[j] == '*':
+				row[j] = row[j+1] || i < len(a) && next[j]
+			case i < len(a) && j < len(b):
+				row[j] = a[i] == b[j] && next[j+1]
+			default:
+				row[j] = i == len(a) && j == len(b)
+			}
+		}
+		next = row
+	}
+	return next[0]
+}
+
 // compare is above zero when p is more specific than q. Both match the same database.
 func (p Pattern) compare(q Pattern) int {
 	return cmp.Or(

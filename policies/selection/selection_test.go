@@ -121,3 +121,27 @@ func TestAGlobThatMatchesAnotherMatchesWhateverThatOneDoes(t *testing.T) {
 		require.Equal(t, test.want, selection.Match(test.outer, test.inner), "%s matches %s", test.outer, test.inner)
 	}
 }
+
+func TestPatternsOverlapIfOneDatabaseCouldBeBoth(t *testing.T) {
+	p := func(namespace, name string) selection.Pattern {
+		return selection.Pattern{Namespace: namespace, Name: name}
+	}
+	gold, silver, eu := p("*", "*"), p("*", "*"), p("*", "*")
+	gold.Labels, silver.Labels, eu.Labels = map[string]string{"tier": "gold"}, map[string]string{"tier": "silver"}, map[string]string{"region": "eu"}
+	theirs, ours := p("*", "*"), p("*", "*")
+	theirs.Kind, ours.Kind = "MSSQLServer", "SQLServer"
+	for _, test := range []struct {
+		one, other selection.Pattern
+		want       bool
+	}{
+		{p("demo", "db"), p("demo", "db"), true}, {p("demo", "db"), p("*", "*"), true}, {p("demo", "db"), p("d*o", "*b"), true},
+		{p("a*", "*"), p("*b", "*"), true}, {p("a*c", "*"), p("*b*", "*"), true}, {p("*a*", "*"), p("b*", "x*"), true},
+		{p("demo", "db"), p("demo", "db2"), false}, {p("demo", "db"), p("dem", "*"), false}, {p("a*", "*"), p("b*", "*"), false},
+		{p("*-eu", "*"), p("*-us", "*"), false}, {p("demo", "a*"), p("*", "b*"), false}, {p("demo*", "*"), p("dem", "*"), false},
+		{gold, silver, false}, {gold, eu, true}, {gold, p("demo", "db"), true},
+		{theirs, ours, false}, {theirs, p("*", "*"), true},
+	} {
+		require.Equal(t, test.want, test.one.Overlaps(test.other), "%v and %v", test.one, test.other)
+		require.Equal(t, test.want, test.other.Overlaps(test.one), "%v and %v", test.other, test.one)
+	}
+}
