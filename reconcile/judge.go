@@ -55,7 +55,7 @@ func (c *Controller) judge(blobs map[string]string) {
 		}
 	}
 	for key, s := range c.statuses {
-		if !written[key] && s.Request.ID != "" && (s.Phase == PhasePending || s.Phase == "") {
+		if !written[key] && s.Request.ID != "" && !s.Phase.Finished() && s.Phase != PhaseProgressing {
 			withdrawn := s.clone()
 			withdrawn.Phase = PhaseSkipped
 			skipped := condition(TypeSkipped, "the manifest was removed before the request began")
