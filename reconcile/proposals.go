@@ -100,6 +100,10 @@ func (c *Controller) propose(ctx context.Context, wanted []proposal) (declined m
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(open, func(branch, _ string) bool {
+		_, scheduled := dateOf(path.Base(branch))
+		return !scheduled // somebody else's, perhaps the one with the statuses
+	})
 	declined = map[string]time.Time{}
 	for _, p := range wanted {
 		delete(open, p.branch)
@@ -151,7 +155,7 @@ func (c *Controller) proposeOne(ctx context.Context, p proposal) (declined bool,
 	return false, err
 }
 
-// retract closes what was overtaken. A branch that somebody has worked on stays.
+// retract closes what was overtaken and deletes its branch, of which the forge keeps what the pull request had.
 func (c *Controller) retract(ctx context.Context, branch, tip string) error {
 	known, err := c.Forge.ByBranch(ctx, branch, c.Branch)
 	if err != nil {
@@ -165,9 +169,6 @@ func (c *Controller) retract(ctx context.Context, branch, tip string) error {
 			if err := c.Forge.Close(ctx, request.Number); err != nil {
 				return err
 			}
-		}
-		if request.Head != tip && !request.Merged {
-			return nil
 		}
 	}
 	return c.Repository.Retract(ctx, branch, tip)

@@ -224,11 +224,20 @@ func (p Planned) asked(name string, now time.Time) bool {
 	if p.Due && p.Name == name {
 		return true
 	}
-	_, stamp, found := strings.Cut(name, "-scheduled-")
-	date, err := time.Parse("20060102t1504z", stamp)
-	if !found || err != nil {
+	date, scheduled := dateOf(name)
+	if !scheduled {
 		return false
 	}
 	before := schedule.Due(schedule.Input{Database: p.Database.Kind + " " + p.Database.Namespace + "/" + p.Database.Name, Rule: p.Rule, Last: p.since, Now: date.Add(p.Rule.Jitter)})
 	return before.Due && before.Name == name && !before.Drawn.After(now)
+}
+
+// dateOf returns the date that a request is named after, if it has the name of one that a schedule asks for.
+func dateOf(name string) (time.Time, bool) {
+	at := strings.LastIndex(name, "-scheduled-")
+	if at < 0 {
+		return time.Time{}, false
+	}
+	date, err := time.Parse("-scheduled-20060102t1504z", name[at:])
+	return date, err == nil
 }
