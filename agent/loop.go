@@ -19,6 +19,7 @@ type turns struct {
 	unscheduled                  quiet
 	read                         int  // the last poll that succeeded
 	recovered                    bool // what an earlier run has done is known
+	unproposed                   bool // what is due since the last poll
 	released                     bool // what it left paused is resumed, or on its way
 }
 
@@ -68,7 +69,7 @@ func (t *turns) pollWhenDue(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.read, t.unreadable = number, quiet{}
-		t.controller.Propose(ctx)
+		t.unproposed = true
 		t.poll.after(jittered(t.options.Interval))
 	case ctx.Err() != nil:
 	case t.controller.State().Revision == "" && fatal(err):
@@ -116,6 +117,10 @@ func (t *turns) takeUp(ctx context.Context) error {
 		t.survey.after(jittered(t.options.PatrolInterval))
 	}
 	t.controller.Advance(ctx)
+	if t.unproposed {
+		t.controller.Propose(ctx)
+		t.unproposed = false
+	}
 	if t.released {
 		return nil
 	}

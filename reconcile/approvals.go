@@ -10,6 +10,7 @@ import (
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/approval"
+	"github.com/gitrota/gitrota/policies/schedule"
 )
 
 // A request runs only with the approval that the policies in force and the guardrails ask for. What is approved is the
@@ -152,13 +153,17 @@ func (c *Controller) weigh() {
 		if !c.surveyed && strings.HasPrefix(s.Request.Source.Path, path.Join(c.Path, scheduledFolder)+"/") {
 			continue // what is due is not known yet
 		}
-		if planned, ok := c.bySchedule(s.Request); ok {
-			c.approve(s, planned)
+		planned, scheduled := c.askedFor(s.Request)
+		if scheduled && planned.Rule.OnDue != schedule.PullRequest {
+			c.approve(s, approval.Verdict{Approved: true, Reason: ReasonScheduled, Message: "the schedule of " + planned.From + " asks for it"})
 			continue
 		}
 		in, known := c.withReviews(own)
 		if !known {
 			continue // the forge has not been asked yet
+		}
+		for i := range in.Files {
+			in.Files[i].Scheduled = scheduled && in.Files[i].Path == s.Request.Source.Path
 		}
 		c.approve(s, approval.Judge(in))
 	}

@@ -113,6 +113,26 @@ func TestARequestThatWaitsTakesNobodysPlace(t *testing.T) {
 	require.Equal(t, reconcile.PhaseWaitingForApproval, s.status(s.repo, "newer").Phase)
 }
 
+func TestARequestThatIsTakenBackWhileItWaitsDoesNotRun(t *testing.T) {
+	s := newSigned(t)
+	s.repo.Commit(map[string]string{policyFile: policy(twoSignatures)}, "Ask for signatures")
+	s.by(s.dana, map[string]string{requestFile: request("r")}, "Rotate")
+	c := s.controller(reconcile.Options{ApprovalSigners: s.signers}, schedule{}.at)
+	begin := func() {
+		require.NoError(t, c.Poll(t.Context()))
+		require.NoError(t, c.Recover(t.Context()))
+		require.NoError(t, c.Survey(t.Context()))
+		c.Advance(t.Context())
+		c.Wait()
+		require.Zero(t, s.rotated())
+	}
+	begin() // and Git is told nothing yet
+	s.repo.Delete("Take it back", requestFile)
+	begin()
+	require.NoError(t, c.Flush(t.Context()))
+	require.Equal(t, reconcile.PhaseSkipped, s.status(s.repo, "r").Phase)
+}
+
 func TestAnApprovalIsOfOneContent(t *testing.T) {
 	s := newSigned(t)
 	s.repo.Commit(map[string]string{policyFile: policy(twoSignatures)}, "Ask for signatures")

@@ -90,6 +90,7 @@ type Controller struct {
 	cleared        map[string]bool  // whether they have it
 	strict         bool             // somebody asks for approvals
 	reviewed       map[needed]answered
+	account        string          // gitrota's own at the forge; empty: not known, or none
 	asking         bool            // the forge
 	held           map[string]bool // requests that wait for something that may take days
 	opening        time.Time       // when one of them may begin; zero: that is not known

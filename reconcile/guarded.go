@@ -21,7 +21,7 @@ func (c *Controller) guarded(r *manifest.Request, request Request) []manifest.Pr
 			})
 		}
 	}
-	if _, asked := c.bySchedule(request); !asked {
+	if _, asked := c.askedFor(request); !asked {
 		refuse(r.Path, r.Line, guards.File(r.Path, r.Namespace))
 	}
 	if server := c.set.Server(r.Namespace, r.Spec.DatabaseRef.Name); server != nil {

@@ -157,7 +157,10 @@ func (c *Controller) forgetRewritten(ctx context.Context, revision string, blobs
 func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed map[string]Status) {
 	inGit, parsed = make(map[string]Status, len(written.Files)), make(map[string]Status, len(written.Files))
 	for _, f := range written.Files {
-		if !inside(f.Path, c.StatusPath) || !strings.HasSuffix(f.Path, ".yaml") || f.Path == c.StatusPath+"/"+problemsFile || inside(f.Path, c.StatusPath+"/"+escrowFolder) {
+		if !inside(f.Path, c.StatusPath) || !strings.HasSuffix(f.Path, ".yaml") || inside(f.Path, c.StatusPath+"/"+escrowFolder) {
+			continue
+		}
+		if name := f.Path[len(c.StatusPath)+1:]; name == problemsFile || name == policiesFile {
 			continue
 		}
 		key := f.Path + "@" + f.Blob

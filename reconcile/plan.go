@@ -56,7 +56,7 @@ func databases(set *manifest.Set, targets map[string]Target, servers map[string]
 type history struct {
 	rotated  time.Time   // the last successful rotation
 	last     Status      // the request that ran last and has ended; zero: none
-	pending  string      // a request that has not ended; empty: none
+	pending  string      // a request that has not ended and that nobody's word is missing for; empty: none
 	declined []time.Time // dates whose pull request people have closed
 }
 
@@ -132,6 +132,7 @@ func histories(statuses map[string]Status) map[string]history {
 		h := all[s.Request.DatabaseKey()]
 		ended := s.ended()
 		switch {
+		case s.Phase == PhaseWaitingForApproval: // asking takes nobody's place
 		case !s.Phase.Finished():
 			if h.pending == "" || key < h.pending {
 				h.pending = key

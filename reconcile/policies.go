@@ -152,13 +152,14 @@ func (c *Controller) verdictOn(change policyChange) (approval.Verdict, bool) {
 	return approval.Judge(in), true
 }
 
-// policiesDecided reports whether a change of a policy may come into force by what is known now. The caller holds the
-// lock.
-func (c *Controller) policiesDecided() bool {
-	return slices.ContainsFunc(c.policyChanges, func(change policyChange) bool {
-		v, known := c.verdictOn(change)
-		return known && v.Approved
-	})
+// verdicts are those on the changes of policies, by what is known now. The caller holds the lock.
+func (c *Controller) verdicts() []approval.Verdict {
+	var list []approval.Verdict
+	for _, change := range c.policyChanges {
+		v, _ := c.verdictOn(change)
+		list = append(list, v)
+	}
+	return list
 }
 
 // settlePolicies returns the policies in force, and what there is to say about changes that are not. The caller holds the

@@ -22,6 +22,10 @@ import (
 // proposalPrefix is what the branches of proposals begin with.
 const proposalPrefix = "gitrota/"
 
+// overtaken is what gitrota adds to a pull request that it closes itself, which declines nothing: the date may become due
+// again.
+const overtaken = "Closed by gitrota: the database was rotated otherwise, the next date has come, or the schedule has changed."
+
 // proposal is a request that is to be proposed.
 type proposal struct {
 	Planned
@@ -34,7 +38,7 @@ func (c *Controller) proposals() []proposal {
 	known := histories(c.statuses)
 	var wanted []proposal
 	for _, p := range c.replan() {
-		if p.Rule.OnDue == schedule.PullRequest && p.Due && p.Held == "" {
+		if p.Rule.OnDue == schedule.PullRequest && p.Due {
 			d := p.Database.Namespace + "/" + p.Database.Name
 			wanted = append(wanted, proposal{p, known[d].last, path.Join(proposalPrefix+p.Database.Namespace, p.Name)})
 		}
@@ -96,9 +100,16 @@ func (c *Controller) propose(ctx context.Context, wanted []proposal) (declined m
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(open, func(branch, _ string) bool {
+		_, scheduled := dateOf(path.Base(branch))
+		return !scheduled // somebody else's, perhaps the one with the statuses
+	})
 	declined = map[string]time.Time{}
 	for _, p := range wanted {
 		delete(open, p.branch)
+		if p.Held != "" {
+			continue // what was proposed stays as it is
+		}
 		no, failed := c.proposeOne(ctx, p)
 		if failed != nil {
 			err = failed
@@ -125,6 +136,8 @@ func (c *Controller) proposeOne(ctx context.Context, p proposal) (declined bool,
 		switch {
 		case request.Merged:
 			return false, nil // it is in Git, or will be in a moment
+		case request.Closed && strings.HasSuffix(strings.TrimSpace(request.Body), overtaken):
+			continue
 		case request.Closed:
 			return true, nil
 		case request.Title == title && strings.TrimSpace(request.Body) == strings.TrimSpace(body):
@@ -142,7 +155,7 @@ func (c *Controller) proposeOne(ctx context.Context, p proposal) (declined bool,
 	return false, err
 }
 
-// retract closes what was overtaken. A branch that somebody has worked on stays.
+// retract closes what was overtaken and deletes its branch, of which the forge keeps what the pull request had.
 func (c *Controller) retract(ctx context.Context, branch, tip string) error {
 	known, err := c.Forge.ByBranch(ctx, branch, c.Branch)
 	if err != nil {
@@ -150,12 +163,12 @@ func (c *Controller) retract(ctx context.Context, branch, tip string) error {
 	}
 	for _, request := range known {
 		if !request.Closed {
+			if err := c.Forge.Edit(ctx, request.Number, request.Title, strings.TrimSpace(request.Body)+"\n\n"+overtaken); err != nil {
+				return err
+			}
 			if err := c.Forge.Close(ctx, request.Number); err != nil {
 				return err
 			}
-		}
-		if request.Head != tip && !request.Merged {
-			return nil
 		}
 	}
 	return c.Repository.Retract(ctx, branch, tip)
@@ -167,15 +180,15 @@ func (p proposal) title() string {
 
 // body says why, how old the credential is, and how the last rotation went. It changes once a day.
 func (p proposal) body(now time.Time) string {
-	age := "It was never rotated by a request in this repository."
-	if !p.Rotated.IsZero() {
-		age = fmt.Sprintf("Its credential is %s old, from %s.", days(now.Sub(p.Rotated)), p.Rotated.UTC().Format(time.RFC3339))
+	age := fmt.Sprintf("Its credential is %s old, from %s", days(now.Sub(p.since)), p.since.UTC().Format(time.RFC3339))
+	if p.Rotated.IsZero() {
+		age += ", and no request in this repository has rotated it yet"
 	}
 	last := ""
 	if p.last.Phase != "" {
 		last = fmt.Sprintf("\n\nThe last request, `%s`, ended as %s at %s.", p.last.Request.Key(), p.last.Phase, p.last.ended().UTC().Format(time.RFC3339))
 	}
-	return fmt.Sprintf("The credential of %s `%s/%s` is %s (%s).\n\n%s%s\n\nMerge this to rotate it. Close it to skip this date. "+
+	return fmt.Sprintf("The credential of %s `%s/%s` is %s (%s).\n\n%s.%s\n\nMerge this to rotate it. Close it to skip this date. "+
 		"It is closed by itself when the database is rotated otherwise, or when the next date has come.",
 		p.Database.Kind, p.Database.Namespace, p.Database.Name, p.Message, p.From, age, last)
 }

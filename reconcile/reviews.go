@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 type Forge interface {
 	// Merged lists the pull requests that were merged to a branch and updated since a time, the newest first.
 	Merged(ctx context.Context, base string, since time.Time) ([]forge.PullRequest, error)
+	// Find returns one pull request, with who merged it, which a list does not always tell.
+	Find(ctx context.Context, number int) (forge.PullRequest, error)
 	// Reviews lists what was said of a pull request, the oldest first, and Changes the paths that it changes.
 	Reviews(ctx context.Context, number int) ([]forge.Review, error)
 	Changes(ctx context.Context, number int) ([]string, error)
@@ -27,6 +30,8 @@ type Forge interface {
 	Propose(ctx context.Context, p forge.Proposal) (forge.PullRequest, error)
 	Edit(ctx context.Context, number int, title, body string) error
 	Close(ctx context.Context, number int) error
+	// Me returns gitrota's own account.
+	Me(ctx context.Context) (string, error)
 }
 
 // needed is a content of which the forge has to tell which pull request brought it.
@@ -57,6 +62,9 @@ const (
 func (c *Controller) withReviews(own claim) (approval.Input, bool) {
 	in := own.Input
 	in.Files = slices.Clone(in.Files)
+	if c.account != "" {
+		in.Bots = append(slices.Clone(in.Bots), c.account)
+	}
 	for i, need := range own.reviews {
 		if need.path == "" {
 			continue
@@ -98,31 +106,41 @@ func (c *Controller) askForge(ctx context.Context) {
 		return
 	}
 	c.asking = true
-	revision := c.manifests.Revision
+	revision, account := c.manifests.Revision, c.account
 	c.running.Go(func() {
 		limited, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
-		answers := c.ask(limited, revision, needs)
+		answers, account := c.ask(limited, revision, needs, account)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.asking = false
 		if ctx.Err() != nil {
 			return
 		}
+		before := c.verdicts()
+		c.account = account
 		for need, answer := range answers {
 			c.reviewed[need] = answer
 		}
 		c.weigh()
-		c.stale = c.stale || c.policiesDecided()
+		c.stale = c.stale || !reflect.DeepEqual(before, c.verdicts()) // and so are the policies in force
 		c.wake()
 	})
 }
 
-// ask asks the forge about each content.
-func (c *Controller) ask(ctx context.Context, revision string, needs []needed) map[needed]answered {
+// ask asks the forge about each content and, where that is not known, for gitrota's own account, whose reviews do not
+// count. There are credentials that belong to no account.
+func (c *Controller) ask(ctx context.Context, revision string, needs []needed, account string) (map[needed]answered, string) {
 	answers := map[needed]answered{}
 	oldest := slices.MinFunc(needs, func(a, b needed) int { return a.at.Compare(b.at) })
-	merged, err := c.Forge.Merged(ctx, c.Branch, oldest.at.Add(-clockSkew))
+	var merged []forge.PullRequest
+	var err error
+	if account == "" {
+		account, err = c.Forge.Me(ctx)
+	}
+	if !errors.Is(err, forge.ErrUnavailable) {
+		merged, err = c.Forge.Merged(ctx, c.Branch, oldest.at.Add(-clockSkew))
+	}
 	slices.SortStableFunc(merged, func(a, b forge.PullRequest) int { return a.MergedAt.Compare(b.MergedAt) })
 	for _, need := range needs {
 		var answer answered
@@ -137,7 +155,7 @@ func (c *Controller) ask(ctx context.Context, revision string, needs []needed) m
 		}
 		answers[need] = answer
 	}
-	return answers
+	return answers, account
 }
 
 // broughtBy finds the pull requests that may have brought a content: those that were merged to the branch, behind whose
@@ -154,6 +172,9 @@ func (c *Controller) broughtBy(ctx context.Context, revision string, need needed
 		}
 		if !changes {
 			continue
+		}
+		if p, err = c.Forge.Find(ctx, p.Number); err != nil {
+			return nil, err
 		}
 		reviews, err := c.Forge.Reviews(ctx, p.Number)
 		if err != nil {

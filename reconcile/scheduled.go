@@ -13,7 +13,6 @@ import (
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
-	"github.com/gitrota/gitrota/policies/approval"
 	"github.com/gitrota/gitrota/policies/schedule"
 )
 
@@ -201,20 +200,19 @@ func scheduledRequest(p Planned) ([]byte, error) {
 	return append([]byte("# Written by gitrota, for a rotation that was due at "+p.Date.UTC().Format(time.RFC3339)+".\n"), body...), nil
 }
 
-// bySchedule approves what a schedule asks for by itself: a request that says exactly what the schedule in force would
-// have said, at the place where it says it, about a date that has come. Who wrote it does not matter then. The caller
-// holds the lock.
-func (c *Controller) bySchedule(r Request) (approval.Verdict, bool) {
+// askedFor reports whether a request is exactly what the schedule in force asks for, at the place where it asks for it, about
+// a date that has come. Who wrote it does not matter then. The caller holds the lock.
+func (c *Controller) askedFor(r Request) (Planned, bool) {
 	if r.Source.Path != ScheduledPath(c.Path, r.Namespace, r.Name) || !plainRotation(r) {
-		return approval.Verdict{}, false
+		return Planned{}, false
 	}
 	i := slices.IndexFunc(c.replan(), func(p Planned) bool {
-		return p.Database.Namespace == r.Namespace && p.Database.Name == r.Database && p.Rule.OnDue != schedule.PullRequest && p.asked(r.Name, c.Engine.Clock.Now())
+		return p.Database.Namespace == r.Namespace && p.Database.Name == r.Database && p.asked(r.Name, c.Engine.Clock.Now())
 	})
 	if i < 0 {
-		return approval.Verdict{}, false
+		return Planned{}, false
 	}
-	return approval.Verdict{Approved: true, Reason: ReasonScheduled, Message: "the schedule of " + c.planned[i].From + " asks for it"}, true
+	return c.planned[i], true
 }
 
 // plainRotation reports whether a request asks for what a schedule would ask for, and for nothing else.
@@ -227,11 +225,20 @@ func (p Planned) asked(name string, now time.Time) bool {
 	if p.Due && p.Name == name {
 		return true
 	}
-	_, stamp, found := strings.Cut(name, "-scheduled-")
-	date, err := time.Parse("20060102t1504z", stamp)
-	if !found || err != nil {
+	date, scheduled := dateOf(name)
+	if !scheduled {
 		return false
 	}
 	before := schedule.Due(schedule.Input{Database: p.Database.Kind + " " + p.Database.Namespace + "/" + p.Database.Name, Rule: p.Rule, Last: p.since, Now: date.Add(p.Rule.Jitter)})
 	return before.Due && before.Name == name && !before.Drawn.After(now)
+}
+
+// dateOf returns the date that a request is named after, if it has the name of one that a schedule asks for.
+func dateOf(name string) (time.Time, bool) {
+	at := strings.LastIndex(name, "-scheduled-")
+	if at < 0 {
+		return time.Time{}, false
+	}
+	date, err := time.Parse("-scheduled-20060102t1504z", name[at:])
+	return date, err == nil
 }

@@ -49,7 +49,10 @@ func (c *Controller) Problems() []string {
 // other one does. The caller holds the lock.
 func (c *Controller) waits(s Status) bool {
 	waiting := s.condition(TypeWaiting)
-	if s.Phase != PhasePending || waiting.Status != "True" {
+	switch {
+	case s.Phase == PhaseWaitingForApproval:
+		return true
+	case s.Phase != PhasePending && s.Phase != PhaseApproved || waiting.Status != "True":
 		return false
 	}
 	if waiting.Reason != ReasonQueued {
@@ -64,6 +67,9 @@ func standingOf(s Status) (Standing, time.Time) {
 	standing := Standing{Request: s.Request.Key(), Phase: s.Phase, Message: s.condition(string(s.Phase)).Message}
 	if standing.Phase == "" {
 		standing.Phase = PhasePending
+	}
+	if standing.Phase == PhaseWaitingForApproval {
+		standing.Message = s.condition(TypeApproved).Message
 	}
 	if waiting := s.condition(TypeWaiting); !s.Phase.Finished() && waiting.Status == "True" {
 		standing.Message = waiting.Message

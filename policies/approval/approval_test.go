@@ -219,6 +219,24 @@ func TestVerdicts(t *testing.T) {
 			reason:  approval.ReasonNoPullRequest,
 			message: request + " had another content than the branch has now: what was changed in the merge or since needs a pull request of its own",
 		},
+		"of what a bot proposed, whoever approves may be the author": {
+			rule: reviews(1), given: func(f *approval.File) {
+				p := proposed(review("erin", approval.Approved, head, 1))
+				p.Author = "gitrota-bot"
+				f.PullRequests = []approval.PullRequest{p}
+			},
+			reason:  approval.ReasonReviewsMissing,
+			message: request + " has 1 of 2 approving reviews: erin; one of them because gitrota-bot, who proposed it, is a bot, and who has changed its branch is not known" + howToReview,
+		},
+		"what a schedule asks for has no other author than the schedule": {
+			rule: reviews(1), given: func(f *approval.File) {
+				p := proposed(review("erin", approval.Approved, head, 1))
+				p.Author = "gitrota-bot"
+				f.PullRequests, f.Scheduled = []approval.PullRequest{p}, true
+			},
+			reason: approval.ReasonReviewed, message: request + " was approved by erin, merged by carol as commit cccccccccccc",
+			by: []string{"erin, review of pull request #7 " + link + "#erin"},
+		},
 		"of two pull requests one is enough": {
 			rule: reviews(1), given: func(f *approval.File) {
 				f.PullRequests = []approval.PullRequest{proposed(review("erin", approval.Approved, head, 1)), proposed()}

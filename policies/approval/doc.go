@@ -12,7 +12,9 @@
 //     and one more is needed.
 //   - Reviews: a pull request was merged to the branch, it brought exactly this content, and Count different people
 //     approve of the head that was merged. Its author and accounts of bots do not count, nor do reviews of an older
-//     head or such as were dismissed. Of one person the last word counts, and whoever asks for changes blocks.
+//     head or such as were dismissed. Of one person the last word counts, and whoever asks for changes blocks. Where a
+//     bot proposed it, whoever has pushed to its branch may be the author, and one more is needed; not so for what a
+//     schedule asks for.
 //
 // Everything here is a pure function: signatures were verified before, and the forge was asked.
 package approval

@@ -19,6 +19,7 @@ type File struct {
 	Approving []Commit // later ones that name the content in a trailer
 
 	PullRequests []PullRequest // merged to the branch, by which the content may have come
+	Scheduled    bool          // it asks for what a schedule in force asks for, and nothing else
 	Unasked      string        // why the forge could not be asked; empty: it was, or did not have to be
 }
 

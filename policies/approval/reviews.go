@@ -28,6 +28,11 @@ func reviewedIn(p PullRequest, f File, rule Rule, bots []string) finding {
 	if p.Blob != f.Blob {
 		return finding{reason: ReasonNoPullRequest, text: fmt.Sprintf("%s had another content than the branch has now: what was changed in the merge or since needs a pull request of its own", name)}
 	}
+	needed := rule.Count
+	unknown := !f.Scheduled && contains(bots, p.Author)
+	if unknown {
+		needed++
+	}
 	var by, have, not []string
 	for _, r := range lastWords(p.Reviews) {
 		why := ""
@@ -58,16 +63,19 @@ func reviewedIn(p PullRequest, f File, rule Rule, bots []string) finding {
 		}
 		by = append(by, fmt.Sprintf("%s, review of pull request #%d %s", r.Account, p.Number, link))
 	}
-	if len(have) >= rule.Count {
+	if len(have) >= needed {
 		text := fmt.Sprintf("%s was approved by %s", name, strings.Join(have, ", "))
 		if p.MergedBy != "" {
 			text += ", merged by " + p.MergedBy
 		}
 		return finding{true, ReasonReviewed, text + " as commit " + short(p.MergedAs), by}
 	}
-	text := fmt.Sprintf("%s has %d of %s", name, len(have), counted(rule.Count, "approving review"))
+	text := fmt.Sprintf("%s has %d of %s", name, len(have), counted(needed, "approving review"))
 	if len(have) > 0 {
 		text += ": " + strings.Join(have, ", ")
+	}
+	if unknown {
+		text += fmt.Sprintf("; one of them because %s, who proposed it, is a bot, and who has changed its branch is not known", p.Author)
 	}
 	for _, n := range not {
 		text += "; " + n

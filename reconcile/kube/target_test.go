@@ -40,7 +40,9 @@ func TestAMSSQLServerIsATarget(t *testing.T) {
 	cluster.CreateMSSQLServer(t, namespace, "db")
 	found := target(t, c, asks(namespace, "db", nil))
 	require.NotEmpty(t, found.UID)
-	found.UID = ""
+	require.WithinDuration(t, time.Now(), found.Created, time.Hour)
+	require.WithinDuration(t, time.Now(), found.ActiveFrom, time.Hour)
+	found.UID, found.Created, found.ActiveFrom = "", time.Time{}, time.Time{}
 	require.Equal(t, reconcile.Target{
 		Kind: manifest.KindMSSQLServer, Namespace: namespace, Name: "db", Phase: "Ready", Replicas: 1,
 		AuthSecret: manifest.SecretKeys{Name: "db-auth", UsernameKey: "username", PasswordKey: "password"},
