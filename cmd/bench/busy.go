@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,15 +17,18 @@ import (
 	"github.com/gitrota/gitrota/gitsource/gittest"
 )
 
-// pause is how long each of the others waits between two pushes, at most. Eight of them push some three times a second
-// then. Without a pause they would measure who gets the processor, and not who loses a race.
-const pause = 5 * time.Second
+// maxRest is how many times as long as a push took its author rests after it, at most: half of that on average. Of eight
+// people one or two push at any moment then, on a slow machine as on a fast one. Without a rest they would measure who
+// gets the processor, and not who loses a race.
+const maxRest = 8
 
 // crowd is people who push to the branch until they go home, each from a clone of their own.
 type crowd struct {
-	pushes atomic.Int64 // that were taken
-	home   chan struct{}
-	people errgroup.Group
+	pushes  []atomic.Int64  // of each of them, that were taken
+	taken   chan struct{}   // holds a token when one was since somebody looked
+	working context.Context // ends when somebody could not work
+	home    chan struct{}
+	people  *errgroup.Group
 }
 
 // crowd sets people to work, who write files named after the occasion.
@@ -40,28 +44,69 @@ func (w *world) crowd(ctx context.Context, repo *gittest.Repo, occasion string) 
 		}
 		clones = append(clones, dir)
 	}
-	c := &crowd{home: make(chan struct{})}
+	c := &crowd{pushes: make([]atomic.Int64, w.writers), taken: make(chan struct{}, 1), home: make(chan struct{})}
+	c.people, c.working = errgroup.WithContext(ctx)
 	for person, dir := range clones {
 		c.people.Go(func() error {
 			defer os.RemoveAll(dir)
-			return c.work(ctx, dir, fmt.Sprintf("notes/%s-%d.md", occasion, person))
+			return c.work(person, dir, fmt.Sprintf("notes/%s-%d.md", occasion, person))
 		})
 	}
 	return c, nil
 }
 
-func (c *crowd) work(ctx context.Context, dir, file string) error {
+func (c *crowd) work(person int, dir, file string) error {
 	for n := 0; ; n++ {
+		begun := time.Now()
+		if err := push(c.working, dir, file, strconv.Itoa(n)); err != nil {
+			return err
+		}
+		c.pushes[person].Add(1)
+		select {
+		case c.taken <- struct{}{}:
+		default:
+		}
 		select {
 		case <-c.home:
 			return nil
-		case <-time.After(rand.N(pause)):
+		case <-time.After(rand.N(maxRest * time.Since(begun))):
 		}
-		if err := push(ctx, dir, file, strconv.Itoa(n)); err != nil {
-			return err
-		}
-		c.pushes.Add(1)
 	}
+}
+
+// answer waits until the others have had their turn after some statuses. A bot that writes one after the other without
+// a break is quicker than people, and would race against nobody.
+func (c *crowd) answer(statuses int) error {
+	for !answered(c.counts(), statuses) {
+		select {
+		case <-c.taken:
+		case <-c.working.Done():
+			return c.working.Err()
+		}
+	}
+	return nil
+}
+
+// answered reports whether people have pushed once at least for every status, and each of them his part of that.
+func answered(pushes []int, statuses int) bool {
+	return total(pushes) >= statuses && slices.Min(pushes) >= statuses/len(pushes)
+}
+
+// counts returns how many pushes of each were taken.
+func (c *crowd) counts() []int {
+	var counts []int
+	for person := range c.pushes {
+		counts = append(counts, int(c.pushes[person].Load()))
+	}
+	return counts
+}
+
+func total(pushes []int) int {
+	sum := 0
+	for _, n := range pushes {
+		sum += n
+	}
+	return sum
 }
 
 // leave returns when everybody has gone home, with the error of the first who could not work.
