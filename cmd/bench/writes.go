@@ -114,9 +114,11 @@ func (w *world) written(ctx context.Context, repo *gittest.Repo, name string, wr
 func (w *world) writeAll(ctx context.Context, write bot, others *crowd) (*written, error) {
 	did := &written{}
 	begun := time.Now()
+	limited, cancel := context.WithTimeout(ctx, w.writing)
+	defer cancel()
 	for number := range w.writes {
-		if err := others.answer(number); err != nil {
-			return did, err
+		if !others.answer(limited, number) {
+			return did, ctx.Err()
 		}
 		if number%10 == 0 {
 			w.progress("%d statuses and %d pushes of others in %s", number, total(others.counts()), time.Since(begun).Round(time.Second))
