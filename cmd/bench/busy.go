@@ -17,9 +17,9 @@ import (
 	"github.com/gitrota/gitrota/gitsource/gittest"
 )
 
-// maxRest is how many times as long as a push took its author rests after it, at most: half of that on average. Of eight
-// people one or two push at any moment then, on a slow machine as on a fast one. Without a rest they would measure who
-// gets the processor, and not who loses a race.
+// maxRest is how many times as long as the last try took people rest after a push, at most: half of that on average. Of
+// eight people one or two push at any moment then, on a slow machine as on a fast one. Without a rest they would measure
+// who gets the processor, and not who loses a race.
 const maxRest = 8
 
 // crowd is people who push to the branch until they go home, each from a clone of their own.
@@ -57,8 +57,8 @@ func (w *world) crowd(ctx context.Context, repo *gittest.Repo, occasion string) 
 
 func (c *crowd) work(person int, dir, file string) error {
 	for n := 0; ; n++ {
-		begun := time.Now()
-		if err := push(c.working, dir, file, strconv.Itoa(n)); err != nil {
+		took, err := push(c.working, dir, file, strconv.Itoa(n))
+		if err != nil {
 			return err
 		}
 		c.pushes[person].Add(1)
@@ -69,7 +69,7 @@ func (c *crowd) work(person int, dir, file string) error {
 		select {
 		case <-c.home:
 			return nil
-		case <-time.After(rand.N(maxRest * time.Since(begun))):
+		case <-time.After(rand.N(maxRest * took)):
 		}
 	}
 }
@@ -123,17 +123,19 @@ const committing = `printf 'commit refs/heads/mine\ncommitter Dana DBA <dana@exa
 from FETCH_HEAD^0\nM 100644 inline %s\ndata %d\n%s\n' "$FILE" "${#CONTENT}" "$CONTENT" |
 git fast-import --quiet --force --date-format=now`
 
-// push commits a file on top of the branch as it is and pushes, again and again until nobody was quicker.
-func push(ctx context.Context, dir, file, content string) error {
+// push commits a file on top of the branch as it is and pushes, again and again until nobody was quicker. It returns how
+// long the last try took.
+func push(ctx context.Context, dir, file, content string) (time.Duration, error) {
 	for {
+		begun := time.Now()
 		if _, _, err := runGit(ctx, dir, "fetch", "--quiet", "--no-auto-maintenance", "origin", branch); err != nil {
-			return err
+			return 0, err
 		}
 		if _, _, err := command(ctx, dir, []string{"FILE=" + file, "CONTENT=" + content}, "sh", "-c", committing); err != nil {
-			return err
+			return 0, err
 		}
 		if _, _, err := runGit(ctx, dir, "push", "--quiet", "origin", "mine:"+branch); err == nil || ctx.Err() != nil {
-			return err
+			return time.Since(begun), err
 		}
 	}
 }
