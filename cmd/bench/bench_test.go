@@ -109,12 +109,13 @@ func TestGrowthOverFewerChangesThanAskedForIsMissed(t *testing.T) {
 }
 
 func TestAStatusIsWrittenOnceTheOthersHaveHadTheirTurn(t *testing.T) {
-	require.True(t, answered([]int{0, 0}, 0), "the first one at once")
-	require.False(t, answered([]int{0, 0}, 1))
-	require.True(t, answered([]int{0, 1}, 1), "anybody will do for one")
-	require.False(t, answered([]int{0, 7}, 2), "one of the two has only watched")
-	require.True(t, answered([]int{1, 1}, 2))
-	require.False(t, answered([]int{1, 1}, 3))
+	require.True(t, answered([]int{0, 0}, -1, 0), "the first one at once")
+	require.False(t, answered([]int{2, 1}, 3, 1), "nobody has pushed since")
+	require.True(t, answered([]int{2, 2}, 3, 1))
+	require.True(t, answered([]int{0, 1}, 0, 1), "anybody will do for one")
+	require.False(t, answered([]int{0, 7}, 6, 2), "one of the two has only watched")
+	require.True(t, answered([]int{1, 1}, 1, 2))
+	require.False(t, answered([]int{1, 4}, 4, 4), "one of the two has watched for too long")
 }
 
 func TestWhereTheOthersGetNothingInThereIsNoRace(t *testing.T) {

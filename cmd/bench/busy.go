@@ -77,8 +77,8 @@ func (c *crowd) work(person int, dir, file string) error {
 // answer waits until the others have had their turn after some statuses, and reports whether they had it before the
 // context ended or one of them could not work. A bot that writes one after the other without a break is quicker than
 // people, and would race against nobody.
-func (c *crowd) answer(ctx context.Context, statuses int) bool {
-	for !answered(c.counts(), statuses) {
+func (c *crowd) answer(ctx context.Context, before, statuses int) bool {
+	for !answered(c.counts(), before, statuses) {
 		select {
 		case <-c.taken:
 		case <-c.working.Done():
@@ -90,9 +90,10 @@ func (c *crowd) answer(ctx context.Context, statuses int) bool {
 	return true
 }
 
-// answered reports whether people have pushed once at least for every status, and each of them his part of that.
-func answered(pushes []int, statuses int) bool {
-	return total(pushes) >= statuses && slices.Min(pushes) >= statuses/len(pushes)
+// answered reports whether people have pushed more than before, and each of them his part of what makes one push for
+// every status.
+func answered(pushes []int, before, statuses int) bool {
+	return total(pushes) > before && slices.Min(pushes) >= statuses/len(pushes)
 }
 
 // counts returns how many pushes of each were taken.

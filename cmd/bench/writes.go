@@ -23,7 +23,7 @@ type written struct {
 }
 
 // writes lets gitrota, and then a script, write statuses to a branch that others push to all the time, and counts in
-// the history what has become of them. Between two statuses somebody else's push is taken at least.
+// the history what has become of them. Somebody else's push is taken between any two statuses.
 func writes(ctx context.Context, w *world) ([]section, error) {
 	repo := w.server.NewRepo("busy")
 	repo.Import(gittest.Batch{Message: "begin", Files: secrets(10, w.perFolder)})
@@ -116,8 +116,9 @@ func (w *world) writeAll(ctx context.Context, write bot, others *crowd) (*writte
 	begun := time.Now()
 	limited, cancel := context.WithTimeout(ctx, w.writing)
 	defer cancel()
+	before := -1 // pushes of the others, when the last status was in
 	for number := range w.writes {
-		if !others.answer(limited, number) {
+		if !others.answer(limited, before, number) {
 			return did, ctx.Err()
 		}
 		if number%10 == 0 {
@@ -130,6 +131,7 @@ func (w *world) writeAll(ctx context.Context, write bot, others *crowd) (*writte
 		}
 		did.times = append(did.times, time.Since(from))
 		did.tries += tries
+		before = total(others.counts())
 	}
 	return did, nil
 }
