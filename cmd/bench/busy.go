@@ -74,9 +74,9 @@ func (c *crowd) work(person int, dir, file string) error {
 	}
 }
 
-// answer waits until the others have had their turn after some statuses, and reports whether they had it before the
-// context ended or one of them could not work. A bot that writes one after the other without a break is quicker than
-// people, and would race against nobody.
+// answer waits until the others have had their turn after some statuses, when before pushes were taken, and reports
+// whether they had it before the context ended or one of them could not work. A bot that writes one status after the
+// other without a break is quicker than people, and would race against nobody.
 func (c *crowd) answer(ctx context.Context, before, statuses int) bool {
 	for !answered(c.counts(), before, statuses) {
 		select {
