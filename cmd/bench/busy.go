@@ -26,6 +26,7 @@ const maxRest = 8
 type crowd struct {
 	pushes  []atomic.Int64  // of each of them, that were taken
 	taken   chan struct{}   // holds a token when one was since somebody looked
+	took    atomic.Int64    // nanoseconds, of the last one
 	working context.Context // ends when somebody could not work
 	home    chan struct{}
 	people  *errgroup.Group
@@ -61,6 +62,7 @@ func (c *crowd) work(person int, dir, file string) error {
 		if err != nil {
 			return err
 		}
+		c.took.Store(int64(took))
 		c.pushes[person].Add(1)
 		select {
 		case c.taken <- struct{}{}:
@@ -87,7 +89,13 @@ func (c *crowd) answer(ctx context.Context, before, statuses int) bool {
 			return false
 		}
 	}
-	return true
+	// Right after a push all the others have to begin again. Nobody can choose to write at that moment.
+	select {
+	case <-time.After(rand.N(time.Duration(c.took.Load()) + 1)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // answered reports whether people have pushed more than before, and each of them his part of what makes one push for
