@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -66,6 +67,68 @@ func TestEveryKindOfRowsCanBeMeasured(t *testing.T) {
 		"one file changes, of 12", "cold start, all of 12 files watched", "cold start, 4 of 12 files watched",
 		"after 4 changes of one file", "2 statuses written, 1 others push",
 	}, titles)
+	require.Equal(t, [3]float64{4, 3, 4}, rowOf(t, measured, "changes followed").values, "go-git follows fewer")
+	for _, column := range []int{ofGitrota, ofGit} {
+		require.Equal(t, 2.0, rowOf(t, measured, "written").values[column])
+		require.Positive(t, rowOf(t, measured, "fewest of one of them").values[column], "others push between two statuses")
+	}
+}
+
+func rowOf(t *testing.T, measured *table, name string) row {
+	for _, s := range measured.sections {
+		for _, r := range s.rows {
+			if r.name == name {
+				return r
+			}
+		}
+	}
+	require.Fail(t, "there is no row "+name)
+	return row{}
+}
+
+func TestGrowthOverFewerChangesThanAskedForIsMissed(t *testing.T) {
+	w, err := newWorld(tiny, "")
+	require.NoError(t, err)
+	defer w.close()
+	repo := w.largeRepo()
+	clients, err := w.three(repo)
+	require.NoError(t, err)
+	defer clients.close()
+	var runs []*longRun
+	for i, c := range clients {
+		_, err := c.do(t.Context(), step{Do: doRead, Dirs: []string{watched, statuses}})
+		require.NoError(t, err)
+		runs = append(runs, &longRun{client: c, column: i, most: 4, done: 3, before: 1 << 30})
+	}
+	sections, err := w.grown(t.Context(), runs, w.url(repo))
+	require.NoError(t, err)
+	for _, r := range sections[0].rows {
+		require.Equal(t, r.target != "", r.missed, r.name)
+	}
+	require.Contains(t, sections[0].notes, "gitrota after 3 changes only: more take too long")
+}
+
+func TestAStatusIsWrittenOnceTheOthersHaveHadTheirTurn(t *testing.T) {
+	require.True(t, answered([]int{0, 0}, -1, 0), "the first one at once")
+	require.False(t, answered([]int{2, 1}, 3, 1), "nobody has pushed since")
+	require.True(t, answered([]int{2, 2}, 3, 1))
+	require.True(t, answered([]int{0, 1}, 0, 1), "anybody will do for one")
+	require.False(t, answered([]int{0, 7}, 6, 2), "one of the two has only watched")
+	require.True(t, answered([]int{1, 1}, 1, 2))
+	require.False(t, answered([]int{1, 4}, 4, 4), "one of the two has watched for too long")
+}
+
+func TestWhereTheOthersGetNothingInThereIsNoRace(t *testing.T) {
+	hurried := tiny
+	hurried.writing = 0
+	w, err := newWorld(hurried, "")
+	require.NoError(t, err)
+	defer w.close()
+	repo := w.server.NewRepo("busy")
+	repo.Import(gittest.Batch{Message: "begin", Files: map[string]string{"README.md": "x"}})
+	givesUp := func(context.Context, int, time.Duration) (int, error) { return 0, nil }
+	_, err = w.written(t.Context(), repo, "gitrota", givesUp)
+	require.EqualError(t, err, "no race: gitrota wrote 0 statuses in 0s, and one of the 1 others not once")
 }
 
 func TestAMissedTargetIsNoFailure(t *testing.T) {

@@ -84,7 +84,8 @@ func (g *gitBinary) do(ctx context.Context, s step) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
-		tip, _, err := runGit(ctx, clone, "rev-parse", "FETCH_HEAD")
+		fetched, err := os.ReadFile(filepath.Join(clone, ".git", "FETCH_HEAD"))
+		tip, _, _ := strings.Cut(string(fetched), "\t")
 		return result{Cost: c, Tip: tip}, err
 	}
 	return result{}, fmt.Errorf("git is not asked to %s", s.Do)

@@ -94,6 +94,12 @@ func (r row) atLeast(limit float64, target string) row {
 	return r
 }
 
+// provided makes a row miss its target unless what it tells of has happened.
+func (r row) provided(happened bool) row {
+	r.missed = r.missed || !happened
+	return r
+}
+
 const rowFormat = "%-28s %9s  %9s %6s  %9s %6s  %-22s %s\n"
 
 func (t *table) print(to io.Writer) {

@@ -18,12 +18,12 @@ type bot func(ctx context.Context, number int, limit time.Duration) (tries int, 
 type written struct {
 	times         []time.Duration // of each that was written
 	tries         int             // for all of them
-	others        int64           // pushes of the others meanwhile
+	others        []int           // pushes of each of the others meanwhile
 	lost, doubled int
 }
 
 // writes lets gitrota, and then a script, write statuses to a branch that others push to all the time, and counts in
-// the history what has become of them.
+// the history what has become of them. Somebody else's push is taken between any two statuses.
 func writes(ctx context.Context, w *world) ([]section, error) {
 	repo := w.server.NewRepo("busy")
 	repo.Import(gittest.Batch{Message: "begin", Files: secrets(10, w.perFolder)})
@@ -59,11 +59,14 @@ func writes(ctx context.Context, w *world) ([]section, error) {
 		writtenRow("time for each", asTime, of, func(did *written) float64 { return did.time(1, 2) }),
 		writtenRow("time, 9 of 10 within", asTime, of, func(did *written) float64 { return did.time(9, 10) }),
 		writtenRow("tries for each", asCount, of, func(did *written) float64 { return float64(did.tries) / float64(len(did.times)) }),
-		writtenRow("others' pushes meanwhile", asCount, of, func(did *written) float64 { return float64(did.others) }).noCost(),
+		writtenRow("others' pushes meanwhile", asCount, of, func(did *written) float64 { return float64(total(did.others)) }).noCost(),
+		writtenRow("fewest of one of them", asCount, of, func(did *written) float64 { return float64(slices.Min(did.others)) }).noCost(),
 		writtenRow("lost", asCount, of, func(did *written) float64 { return float64(did.lost) }).atMost(0, "0"),
 		writtenRow("doubled", asCount, of, func(did *written) float64 { return float64(did.doubled) }).atMost(0, "0"),
 	}
-	s.notes = append(s.notes, "git: fetch, commit, push in a loop until the push is taken")
+	s.notes = append(s.notes,
+		"gitrota: its first try is on the tip that it saw last, which the others have left behind",
+		"git: fetch, commit, push in a loop until the push is taken")
 	return []section{s}, nil
 }
 
@@ -87,27 +90,40 @@ func (did *written) time(part, of int) float64 {
 	return float64(sorted[(len(sorted)-1)*part/of])
 }
 
-// written lets a bot write among the others.
+// written lets a bot write among the others, all of whom have to get something in: what is not lost where nobody races
+// proves nothing.
 func (w *world) written(ctx context.Context, repo *gittest.Repo, name string, write bot) (*written, error) {
 	w.progress("%s writes %d statuses while %d others push", name, w.writes, w.writers)
 	others, err := w.crowd(ctx, repo, name)
 	if err != nil {
 		return nil, err
 	}
-	did, err := w.writeAll(ctx, write)
-	did.others = others.pushes.Load()
-	if err := errors.Join(err, others.leave()); err != nil {
+	did, err := w.writeAll(ctx, write, others)
+	did.others = others.counts()
+	if err := errors.Join(others.leave(), err); err != nil {
 		return nil, err
+	}
+	if slices.Min(did.others) == 0 {
+		return nil, fmt.Errorf("no race: %s wrote %d statuses in %s, and one of the %d others not once", name, len(did.times), w.writing, w.writers)
 	}
 	did.lost, did.doubled, err = w.inHistory(ctx, repo, name, len(did.times))
 	return did, err
 }
 
 // writeAll writes one status after the other, for as long as there is time.
-func (w *world) writeAll(ctx context.Context, write bot) (*written, error) {
+func (w *world) writeAll(ctx context.Context, write bot, others *crowd) (*written, error) {
 	did := &written{}
 	begun := time.Now()
+	limited, cancel := context.WithTimeout(ctx, w.writing)
+	defer cancel()
+	before := -1 // pushes of the others, when the last status was in
 	for number := range w.writes {
+		if !others.answer(limited, before, number) {
+			return did, ctx.Err()
+		}
+		if number%10 == 0 {
+			w.progress("%d statuses and %d pushes of others in %s", number, total(others.counts()), time.Since(begun).Round(time.Second))
+		}
 		from := time.Now()
 		tries, err := write(ctx, number, w.writing-time.Since(begun))
 		if err != nil || tries == 0 {
@@ -115,6 +131,7 @@ func (w *world) writeAll(ctx context.Context, write bot) (*written, error) {
 		}
 		did.times = append(did.times, time.Since(from))
 		did.tries += tries
+		before = total(others.counts())
 	}
 	return did, nil
 }

@@ -78,14 +78,15 @@ func Start(dir string, opts Options) (*Server, error) {
 }
 
 func start(dir string, opts Options, fail func(string, ...any)) (*Server, error) {
-	binary, err := exec.LookPath("git")
+	programs, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("asking git where its programs are: %w", err)
 	}
 	s := &Server{dir: dir, opts: opts, fail: fail, done: make(chan struct{})}
 	backend := &cgi.Handler{
-		Path: binary, Args: []string{"http-backend"},
-		Env: append(gitEnv(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=served"),
+		// Not by way of git, which would be one more process for every request.
+		Path: filepath.Join(strings.TrimSpace(string(programs)), "git-http-backend"),
+		Env:  append(gitEnv(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=served"),
 		// Where git says that a client went away.
 		Stderr: discard{},
 	}
