@@ -25,6 +25,7 @@ func TestPolicy(t *testing.T) {
 	t.Run("it says what it is about and what it wants", func(t *testing.T) {
 		set := parse(policy)
 		require.Empty(t, set.AllProblems())
+		requireRecord(t, set.Policies[0])
 		require.Equal(t, []*manifest.Policy{{
 			Name: "production", Path: "rotations/a.yaml", Line: 1,
 			Databases: []manifest.Databases{{Pattern: selection.Pattern{Kind: "SQLServer", Namespace: "shop*", Name: "*"}, Line: 7}},
@@ -127,4 +128,16 @@ func TestTheConsumersOfADatabase(t *testing.T) {
 			require.Equal(t, test.want, got)
 		})
 	}
+}
+
+// requireRecord looks at what a policy says of itself for the record of those in force, and takes it away: read back, it is
+// the same policy.
+func requireRecord(t *testing.T, p *manifest.Policy) {
+	t.Helper()
+	require.Regexp(t, `^[0-9a-f]{32}$`, p.Digest)
+	again := manifest.PolicyOf(p.Raw, p.Path, p.Line)
+	require.Empty(t, again.Problems)
+	require.Equal(t, p.Digest, again.Digest)
+	require.Equal(t, p.Raw["spec"], again.Raw["spec"])
+	p.Digest, p.Raw = "", nil
 }

@@ -35,6 +35,7 @@ func TestAPolicyHasSections(t *testing.T) {
 	t.Run("each of them is read", func(t *testing.T) {
 		set := parse(wholePolicy)
 		require.Empty(t, set.AllProblems())
+		requireRecord(t, set.Policies[0])
 		require.Equal(t, &manifest.Policy{
 			Name: "production", Path: "rotations/a.yaml", Line: 1,
 			Databases: []manifest.Databases{{Line: 6, Pattern: selection.Pattern{
@@ -72,6 +73,7 @@ func TestAPolicyHasSections(t *testing.T) {
 			require.Empty(t, set.AllProblems(), section)
 			want.Name, want.Path, want.Line = "production", "rotations/a.yaml", 1
 			want.Databases = []manifest.Databases{{Pattern: selection.Pattern{Namespace: "*", Name: "*"}, Line: 1}}
+			requireRecord(t, set.Policies[0])
 			require.Equal(t, &want, set.Policies[0], section)
 		}
 	})
