@@ -74,7 +74,7 @@ func TestPlanShowsWhatIsDueAndWhatWaits(t *testing.T) {
 	}, "Ask for signatures")
 	code, plan = w.gitrota("plan")
 	require.Zero(t, code, plan)
-	require.Contains(t, plan, "the request "+w.namespace+"/r has not ended")
+	require.Regexp(t, `due at \S+: 1d after the last rotation at \S+ \(rotations/policies/p\.yaml:1\)`, plan)
 	require.Contains(t, plan, w.namespace+"/r is WaitingForApproval: rotations/r.yaml: needs 2 signatures and has 0")
 	require.NotContains(t, w.repo.Files(), "rotation-status/README.md", "a plan writes nothing")
 	code, plan = w.gitrota("plan", "--output", "json")
