@@ -48,7 +48,9 @@ func TestTheGuardrailsOfAnInstallationHold(t *testing.T) {
 	w.eventually("the request waits", func() bool { return w.status("next").phase() == "WaitingForApproval" })
 	require.Contains(t, w.status("next").condition("Approved").Message, "rotations/own/next.yaml: needs 2 signatures and has 0")
 	write("{approval: {mode: Signed}}")
-	w.eventually("a version that cannot be read is logged", func() bool { return strings.Contains(agent.log(), "cannot be read; what was read before goes on being used") })
+	w.eventually("a version that cannot be read is logged", func() bool {
+		return strings.Contains(agent.log(), "cannot be read; what was read before goes on being used")
+	})
 	require.Equal(t, "WaitingForApproval", w.status("next").phase())
 
 	code, plan := w.gitrota("plan", "--guardrails", rails)
