@@ -23,7 +23,6 @@ type people struct {
 	dice       *rand.Rand
 	controller *reconcile.Controller
 	said       map[string]string // by commit: who approves what, "erin rotations/a.yaml@blob"
-	contents   []map[string]string
 	heads      []string
 	ran        map[string]bool
 	tale       []string
