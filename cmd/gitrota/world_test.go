@@ -59,7 +59,8 @@ type world struct {
 	repo      *gittest.Repo
 	gitAuth   string
 	sopsKeys  string
-	recipient string // whom users encrypt for
+	recipient string   // whom users encrypt for
+	histories []string // the URLs, with credentials, of the repositories that gitrota writes to
 
 	mu      sync.Mutex
 	output  bytes.Buffer // of all agents
@@ -80,6 +81,7 @@ func newWorldIn(t *testing.T, namespace string) *world {
 	w.repo = w.git.NewRepo("rotations")
 	w.repo.Commit(map[string]string{"README.md": "Our rotations.\n"}, "Begin")
 	w.gitAuth = w.git.AuthDir(false)
+	w.histories = []string{strings.Replace(w.repo.URL(), "://", "://gitrota:forge-token-1@", 1)}
 
 	identity, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
@@ -420,14 +422,13 @@ func (w *world) searchForSecrets() {
 		}
 		places["the metadata of Secrets"] += fmt.Sprint(s.Labels, s.Annotations)
 	}
-	clone := w.TempDir()
-	for _, args := range [][]string{
-		{"clone", "--quiet", "--mirror", strings.Replace(w.repo.URL(), "://", "://gitrota:forge-token-1@", 1), clone},
-		{"--git-dir", clone, "log", "--all", "-p", "--format=raw"},
-	} {
-		text, err := exec.Command("git", args...).CombinedOutput()
-		require.NoError(w.T, err, string(text))
-		places["the history of Git"] += string(text)
+	for _, url := range w.histories {
+		clone := w.TempDir()
+		for _, args := range [][]string{{"clone", "--quiet", "--mirror", url, clone}, {"--git-dir", clone, "log", "--all", "-p", "--format=raw"}} {
+			text, err := exec.Command("git", args...).CombinedOutput()
+			require.NoError(w.T, err, string(text))
+			places["the history of Git"] += string(text)
+		}
 	}
 	for _, kind := range []string{"events", "mssqlservers", "pods"} {
 		// The test's own context has ended by now.
