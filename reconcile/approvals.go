@@ -143,8 +143,10 @@ func asksFor(rules []approval.Rule, mode approval.Mode) bool {
 	return false
 }
 
-// weigh takes the verdicts over into the statuses. The caller holds the lock.
+// weigh takes the verdicts over into the statuses. What was cleared before is not any more unless it is again: by now,
+// the same request may rest on another content. The caller holds the lock.
 func (c *Controller) weigh() {
+	clear(c.cleared)
 	for key, own := range c.claimed {
 		s, known := c.statuses[key]
 		if !known || s.Request.ID == "" || s.Phase.Finished() || s.Phase == PhaseProgressing || c.busy[s.Request.DatabaseKey()] == key {

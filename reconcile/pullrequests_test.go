@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -225,4 +226,27 @@ func TestAForgeThatIsAwayIsWaitedFor(t *testing.T) {
 	h.round(c)
 	require.Equal(t, reconcile.PhaseSuccessful, h.status("r").Phase)
 	require.Equal(t, 1, h.rotated())
+}
+
+func TestWhatWasApprovedAndWaitsIsNotApprovedAnyLongerOnceItIsChanged(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	h.push(policyFile, policy("{approval: {mode: Reviews, count: 2}, maintenance: {freezes: [{from: 2026-11-23T00:00:00Z, until: 2026-11-24T00:00:00Z, reason: a sale}]}}"))
+	c := h.controller(guardrails.Guardrails{})
+	pull := h.propose("r", requestFile, request("r"))
+	h.approve(pull, h.erin, h.frank)
+	h.repo.Merge(t, h.acme, pull, forgetest.Merge)
+	h.round(c)
+	require.Equal(t, reconcile.PhaseApproved, h.status("r").Phase)
+	require.Zero(t, h.rotated())
+
+	h.push(requestFile, strings.Replace(request("r"), "RotateAuth,", "RotateAuth, apply: Always,", 1))
+	h.world.now = h.world.now.Add(24 * time.Hour) // the freeze is over
+	require.NoError(t, c.Poll(t.Context()))
+	c.Advance(t.Context()) // before the forge has answered
+	c.Wait()
+	require.Zero(t, h.rotated())
+	h.round(c)
+	require.Equal(t, reconcile.PhaseWaitingForApproval, h.status("r").Phase)
+	require.Zero(t, h.rotated())
 }

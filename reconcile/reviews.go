@@ -119,9 +119,7 @@ func (c *Controller) askForge(ctx context.Context) {
 		}
 		before := c.verdicts()
 		c.account = account
-		for need, answer := range answers {
-			c.reviewed[need] = answer
-		}
+		c.reviewed = answers // and nothing about what nobody needs any more
 		c.weigh()
 		c.stale = c.stale || !reflect.DeepEqual(before, c.verdicts()) // and so are the policies in force
 		c.wake()
