@@ -33,6 +33,10 @@ func (a *Agent) loop(ctx context.Context) error {
 		if err := t.takeUpWhenDue(ctx); err != nil {
 			return err
 		}
+		if t.poll.failures == 0 && a.controller.Outdated() {
+			t.poll.next = time.Time{} // nothing begins, and Git is told nothing, before it is judged by what is known now
+			continue
+		}
 		if t.patrols() && t.patrol.due() {
 			a.controller.Patrol(ctx)
 			t.patrol.after(jittered(a.options.PatrolInterval))

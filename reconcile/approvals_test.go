@@ -231,3 +231,33 @@ func TestTheGuardrailsAskForApprovalWhateverThePoliciesSay(t *testing.T) {
 		require.Equal(t, reconcile.PhaseSuccessful, s.status(s.repo, "next").Phase)
 	})
 }
+
+func TestAPolicyCountsFromTheFirstRequestOnThoughItsLabelsAreInTheCluster(t *testing.T) {
+	s := newSigned(t)
+	s.world.labels = map[string]string{"tier": "gold"}
+	s.repo.Commit(map[string]string{policyFile: policy("{databases: [{labels: {tier: gold}}], approval: {mode: Signatures, count: 1}}"), "rotations/r.yaml": request("r")}, "Gold needs signatures")
+	c := s.controller(reconcile.Options{ApprovalSigners: s.signers}, schedule{}.at)
+	require.NoError(t, c.Poll(t.Context())) // when the databases are not known yet
+	require.NoError(t, c.Recover(t.Context()))
+	c.Advance(t.Context())
+	c.Wait()
+	require.Zero(t, s.rotated(), "before they are listed, nothing begins")
+	require.NoError(t, c.Survey(t.Context()))
+	require.True(t, c.Outdated())
+	c.Advance(t.Context())
+	c.Wait()
+	require.Zero(t, s.rotated(), "nor before it is judged by them")
+	s.round(c)
+	require.Equal(t, reconcile.PhaseWaitingForApproval, s.status(s.repo, "r").Phase)
+
+	t.Run("and for a database that gets the label while the agent runs", func(t *testing.T) {
+		s.world.labels = nil
+		s.round(c) // which rotates, for nobody's word is needed any more
+		require.Equal(t, 1, s.rotated())
+		s.world.labels = map[string]string{"tier": "gold"}
+		s.repo.Commit(map[string]string{"rotations/next.yaml": request("next")}, "Rotate")
+		s.round(c)
+		require.Equal(t, 1, s.rotated())
+		require.Equal(t, reconcile.PhaseWaitingForApproval, s.status(s.repo, "next").Phase)
+	})
+}

@@ -61,6 +61,9 @@ func (s *stage) round(c *reconcile.Controller) {
 	require.NoError(s, c.Poll(s.Context()))
 	require.NoError(s, c.Recover(s.Context()))
 	require.NoError(s, c.Survey(s.Context()))
+	if c.Outdated() {
+		require.NoError(s, c.Poll(s.Context()))
+	}
 	_, err := c.Schedule(s.Context())
 	require.NoError(s, err)
 	c.Advance(s.Context())

@@ -172,24 +172,30 @@ func (c *Controller) soil(key string, now time.Time) {
 	c.dirty[key] = u
 }
 
-// Advance starts what can be started and returns at once.
+// Advance starts what can be started and returns at once. As long as what was read has to be judged anew, that is only
+// what has begun before.
 func (c *Controller) Advance(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.held)
+	unjudged := c.outdated() || !c.surveyed && c.judgedByDatabases()
 	unfinished := map[string][]Status{}
 	for _, key := range slices.Sorted(maps.Keys(c.statuses)) {
 		s := c.statuses[key]
 		if s.Request.ID == "" || s.Phase.Finished() || s.Request.Database == "" {
 			continue
 		}
+		if unjudged && s.Phase != PhaseProgressing {
+			continue
+		}
 		if !c.mayBegin(s) {
-			c.held[key] = s.Phase == PhaseWaitingForApproval
+			if s.Phase == PhaseWaitingForApproval {
+				c.held[key] = true
+			}
 			continue // it has no place in the queue yet: nobody may take another's place by asking
 		}
 		unfinished[s.Request.DatabaseKey()] = append(unfinished[s.Request.DatabaseKey()], s)
 	}
-	maps.DeleteFunc(c.held, func(_ string, held bool) bool { return !held })
 	var turns []turn
 	for _, database := range slices.Sorted(maps.Keys(unfinished)) {
 		list := unfinished[database]

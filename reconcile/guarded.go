@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/gitrota/gitrota/gitsource/manifest"
@@ -14,14 +15,15 @@ import (
 func (c *Controller) guarded(r *manifest.Request, request Request) []manifest.Problem {
 	guards := c.guards
 	var problems []manifest.Problem
-	refuse := func(path string, line int, refusal *guardrails.Refusal) {
+	refuse := func(file string, line int, refusal *guardrails.Refusal) {
 		if refusal != nil {
 			problems = append(problems, manifest.Problem{
-				Path: path, Line: line, Namespace: r.Namespace, Name: r.Name, Reason: refusal.Reason, Message: refusal.Message, Hint: refusal.Hint,
+				Path: file, Line: line, Namespace: r.Namespace, Name: r.Name, Reason: refusal.Reason, Message: refusal.Message, Hint: refusal.Hint,
 			})
 		}
 	}
-	if _, asked := c.askedFor(request); !asked {
+	unknown := !c.surveyed && inside(r.Path, path.Join(c.Path, scheduledFolder)) // what a schedule asks for, which is judged again
+	if _, asked := c.askedFor(request); !asked && !unknown {
 		refuse(r.Path, r.Line, guards.File(r.Path, r.Namespace))
 	}
 	if server := c.set.Server(r.Namespace, r.Spec.DatabaseRef.Name); server != nil {

@@ -92,6 +92,10 @@ func (h *hosted) round(c *reconcile.Controller) {
 	c.Wait() // for what the forge has to say
 	require.NoError(h, c.Recover(h.Context()))
 	require.NoError(h, c.Survey(h.Context()))
+	if c.Outdated() {
+		require.NoError(h, c.Poll(h.Context()))
+		c.Wait()
+	}
 	_, err := c.Schedule(h.Context())
 	require.NoError(h, err)
 	c.Advance(h.Context())

@@ -43,6 +43,7 @@ func (c *Controller) judge(blobs map[string]string) {
 			c.deny(old, request, problems, now)
 		case !known || old.Request.ID != request.ID:
 			c.statuses[request.Key()] = Status{Request: request}
+			delete(c.dirty, request.Key()) // what was to be said of another content
 		default:
 			old.Request = request
 			c.statuses[request.Key()] = old

@@ -21,7 +21,7 @@ func (c *Controller) Poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.manifests != nil && head == c.manifests.Revision && !c.outdated() {
+	if c.manifests != nil && head == c.manifests.Revision && !c.Outdated() {
 		c.askForge(ctx)
 		return nil
 	}
@@ -32,12 +32,18 @@ func (c *Controller) Poll(ctx context.Context) error {
 	return nil
 }
 
-// outdated reports whether what was read has to be judged anew although the branch has not moved: the guardrails have
-// changed, the databases have other labels, or a change of a policy was approved.
-func (c *Controller) outdated() bool {
+// Outdated reports whether what was read has to be judged anew although the branch has not moved: the guardrails have
+// changed, the databases are known by now or have other labels, or a change of a policy was approved. The next Poll does
+// that, and until then Advance begins nothing.
+func (c *Controller) Outdated() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stale || !reflect.DeepEqual(c.guards, c.guardrails())
+	return c.outdated()
+}
+
+// outdated is Outdated for who holds the lock.
+func (c *Controller) outdated() bool {
+	return c.stale || c.manifests != nil && !reflect.DeepEqual(c.guards, c.guardrails())
 }
 
 // read reads the manifests and the statuses.

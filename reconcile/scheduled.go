@@ -31,7 +31,8 @@ func ScheduledPath(manifests, namespace, name string) string {
 	return path.Join(manifests, scheduledFolder, namespace, name+".yaml")
 }
 
-// Survey lists the databases of the cluster, whose labels and schedules count. The error is [ErrAPIUnavailable].
+// Survey lists the databases of the cluster, whose labels and schedules count: before it, nobody knows which policies are
+// about a database. The error is [ErrAPIUnavailable].
 func (c *Controller) Survey(ctx context.Context) error {
 	list, err := c.Engine.Cluster.Targets(ctx)
 	if err != nil {
@@ -52,10 +53,17 @@ func (c *Controller) Survey(ctx context.Context) error {
 	if c.surveyed && reflect.DeepEqual(c.targets, targets) {
 		return nil
 	}
-	// Labels may say which policies are about a database.
-	c.targets, c.labels, c.surveyed, c.planned, c.stale = targets, labels, true, nil, c.stale || len(c.set.Policies) > 0
-	c.weigh()
+	c.targets, c.labels, c.surveyed, c.planned = targets, labels, true, nil
+	c.stale = c.stale || c.judgedByDatabases()
 	return nil
+}
+
+// judgedByDatabases reports whether what was read would be judged otherwise if the databases were others. The caller holds
+// the lock.
+func (c *Controller) judgedByDatabases() bool {
+	return len(c.set.Policies) > 0 || slices.ContainsFunc(c.set.Requests, func(r *manifest.Request) bool {
+		return inside(r.Path, path.Join(c.Path, scheduledFolder))
+	})
 }
 
 // Plan says when every database that has a schedule is to be rotated next. It is called by the goroutine that calls Poll.
