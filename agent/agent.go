@@ -6,7 +6,7 @@
 //	agent      polls and asks the controller to go on           agent/webhook
 //	gitsource  reads the branch and writes commits               gitsource/manifest, gitsource/sopsfile
 //	reconcile  queues requests, rotates, records                 reconcile/kube, reconcile/mssql
-//	policies   decides without touching anything                 policies/credential, policies/hosts, policies/selection
+//	policies   decides without touching anything                 policies/approval, policies/schedule, policies/pace, ...
 package agent
 
 import (

@@ -1,8 +1,11 @@
 // Package reconcile serves rotation requests: it gathers what is, decides what is next, acts, and records.
 //
-// A [Controller] reads requests from a repository, queues them by database and writes their statuses back. For each
-// request an [Engine] rotates one login on every replica. Before every step it reads the world anew (gather.go), a pure
-// function says what is next (decide.go), and one idempotent step is taken (apply.go, publish.go, restart.go,
+// A [Controller] reads requests from a repository and judges them by the policies in force and the guardrails: whose word
+// they have (approvals.go, policies.go), and when they may begin (hold.go). It asks for what is due by a schedule
+// (scheduled.go, proposals.go), queues requests by database and writes their statuses back.
+//
+// For each request an [Engine] rotates one login on every replica. Before every step it reads the world anew (gather.go),
+// a pure function says what is next (decide.go), and one idempotent step is taken (apply.go, publish.go, restart.go,
 // verify.go). What a killed run leaves behind is therefore where the next one begins, and needs no memory of its own.
 // The states follow from the keeper, the auth Secret and the servers alone:
 //

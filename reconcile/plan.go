@@ -83,7 +83,7 @@ func plan(set *manifest.Set, list []scheduled, histories map[string]history, sta
 		known := histories[d.Namespace+"/"+d.Name]
 		in := schedule.Input{Database: d.Kind + " " + d.Namespace + "/" + d.Name, Rule: p.Rule, Last: known.rotated, Declined: known.declined, Now: now}
 		if p.Rotated = known.rotated; in.Last.IsZero() {
-			in.Last = d.began
+			in.Last, in.Began = d.began, true
 		}
 		if rules.Maintenance != nil {
 			in.Maintenance = *rules.Maintenance

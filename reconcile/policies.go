@@ -14,9 +14,10 @@ import (
 
 // A policy that asks for approval would be worth nothing if whoever may push could take it away first, or put a more
 // specific one beside it. So a change of a policy, its removal and a new one too, is itself judged: by every policy in
-// force that may be about one of its databases, and by what the guardrails ask for. Until it is approved, what the policy said before goes on being in force. What is in force stands in the status path, beside the
-// statuses, so that a restart finds it. Policies for which nobody's word is needed are not recorded, and in force as
-// they stand.
+// force that may be about one of its databases, and by what the guardrails ask for. Until it is approved, what the policy
+// said before goes on being in force. What is in force stands in the status path, beside the statuses, so that a restart
+// finds it; whoever can write there while no agent runs can take that memory away. Policies for which nobody's word is
+// needed are not recorded, and in force as they stand.
 
 // policyChange is a policy that is not what is in force.
 type policyChange struct {

@@ -60,7 +60,7 @@ func TestWhatIsDueIsProposedAndRunsOnceItIsMerged(t *testing.T) {
 	require.Equal(t, "gitrota-robot", list[0].Author)
 	require.Equal(t, "Rotate demo/db, due since 2026-11-13", list[0].Title)
 	const merge = "Merge this to rotate it. Close it to skip this date. It is closed by itself when the database is rotated otherwise, or when the next date has come."
-	const due = "The credential of MSSQLServer `demo/db` is due since 2026-11-13T12:00:00Z: 30d after the last rotation at 2026-10-14T12:00:00Z (rotations/policies/p.yaml:1).\n\n"
+	const due = "The credential of MSSQLServer `demo/db` is due since 2026-11-13T12:00:00Z: 30d after it came into use at 2026-10-14T12:00:00Z (rotations/policies/p.yaml:1).\n\n"
 	require.Equal(t, due+"Its credential is 40 days old, from 2026-10-14T12:00:00Z, and no request in this repository has rotated it yet.\n\n"+merge, list[0].Body)
 	changes, err := h.as(h.dana).Changes(t.Context(), list[0].Number)
 	require.NoError(t, err)

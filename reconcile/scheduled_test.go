@@ -49,14 +49,14 @@ func TestWhatIsDueIsAskedForInGitAndRuns(t *testing.T) {
 	require.Len(t, c.Plan(), 1)
 	planned := c.Plan()[0]
 	require.Equal(t, rota.NotDue, planned.Reason)
-	require.Equal(t, "due at 2026-11-24T00:00:00Z: 30d after the last rotation at 2026-10-25T00:00:00Z", planned.Message)
+	require.Equal(t, "due at 2026-11-24T00:00:00Z: 30d after it came into use at 2026-10-25T00:00:00Z", planned.Message)
 	require.Equal(t, "rotations/policies/p.yaml:1", planned.From)
 
 	s.world.now = s.world.now.Add(12 * time.Hour)
 	s.round(c)
 	require.Equal(t, []string{"rotations/scheduled/demo/db-scheduled-20261124t0000z.yaml"}, s.scheduledFiles())
 	require.Equal(t, "schedule demo/db-scheduled-20261124t0000z", s.repo.Log()[1].Subject)
-	require.Contains(t, s.repo.Log()[1].Message, "MSSQLServer demo/db: due since 2026-11-24T00:00:00Z: 30d after the last rotation at 2026-10-25T00:00:00Z (rotations/policies/p.yaml:1).")
+	require.Contains(t, s.repo.Log()[1].Message, "MSSQLServer demo/db: due since 2026-11-24T00:00:00Z: 30d after it came into use at 2026-10-25T00:00:00Z (rotations/policies/p.yaml:1).")
 	require.Equal(t, reconcile.PhaseSuccessful, s.status(s.repo, "db-scheduled-20261124t0000z").Phase)
 	require.NotEqual(t, initialPassword, s.world.value("db-auth", "password"))
 

@@ -68,7 +68,7 @@ func TestPlanShowsWhatIsDueAndWhatWaits(t *testing.T) {
 	})
 	code, plan := w.gitrota("plan")
 	require.Zero(t, code, plan)
-	require.Regexp(t, `MSSQLServer `+w.namespace+`/db +never +20\d\d-\S+ +due at \S+: 30d after the last rotation at \S+ \(spec\.authSecret\.rotateAfter of MSSQLServer `+w.namespace+`/db\)`, plan)
+	require.Regexp(t, `MSSQLServer `+w.namespace+`/db +never +20\d\d-\S+ +due at \S+: 30d after it came into use at \S+ \(spec\.authSecret\.rotateAfter of MSSQLServer `+w.namespace+`/db\)`, plan)
 
 	w.repo.Commit(map[string]string{
 		"rotations/policies/p.yaml": fmt.Sprintf("apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: p}\nspec: {databases: [{namespace: %s}], approval: {mode: Signatures, count: 1}, schedule: {every: 1d}}\n", w.namespace),
@@ -76,7 +76,7 @@ func TestPlanShowsWhatIsDueAndWhatWaits(t *testing.T) {
 	}, "Ask for signatures")
 	code, plan = w.gitrota("plan")
 	require.Zero(t, code, plan)
-	require.Regexp(t, `due at \S+: 1d after the last rotation at \S+ \(rotations/policies/p\.yaml:1\)`, plan)
+	require.Regexp(t, `due at \S+: 1d after it came into use at \S+ \(rotations/policies/p\.yaml:1\)`, plan)
 	require.Contains(t, plan, w.namespace+"/r is WaitingForApproval: rotations/r.yaml: needs 2 signatures and has 0")
 	require.NotContains(t, w.repo.Files(), "rotation-status/README.md", "a plan writes nothing")
 	code, plan = w.gitrota("plan", "--output", "json")

@@ -64,7 +64,7 @@ func TestPullRequestsAreWhatARotationRestsOn(t *testing.T) {
 	require.Equal(t, "gitrota-robot", due.Author)
 	require.Equal(t, "Rotate "+w.namespace+"/billing, due since "+date.Format(time.DateOnly), due.Title)
 	require.Contains(t, due.Body, "Its credential is 40 days old, from "+began.Format(time.RFC3339)+", and no request in this repository has rotated it yet.")
-	require.Contains(t, w.plan(), "due since "+date.Format(time.RFC3339)+": 30d after the last rotation at "+began.Format(time.RFC3339)+" (rotations/monthly.yaml:1)")
+	require.Contains(t, w.plan(), "due since "+date.Format(time.RFC3339)+": 30d after it came into use at "+began.Format(time.RFC3339)+" (rotations/monthly.yaml:1)")
 	before = w.live("billing")
 	w.merge(due.Number, w.erin, w.frank)
 	s = w.is(name, "Successful")

@@ -11,6 +11,7 @@ type Input struct {
 	Rule        Rule
 	Maintenance Maintenance
 	Last        time.Time   // the last rotation that succeeded, or when the database began
+	Began       bool        // Last is when the database began: it was never rotated
 	Declined    []time.Time // dates ([Verdict].Date) that people declined, by closing the pull request; in any order
 	Now         time.Time
 }
@@ -86,6 +87,9 @@ func (in *Input) from() time.Time {
 func (in *Input) why(v Verdict) string {
 	from := in.from()
 	origin := "the last rotation at " + rfc3339(from)
+	if in.Began {
+		origin = "it came into use at " + rfc3339(from)
+	}
 	if from.After(in.Last) {
 		origin = "the date " + rfc3339(from) + ", which was declined"
 	}

@@ -36,6 +36,7 @@ func TestDue(t *testing.T) {
 		name, last, now           string
 		rule                      schedule.Rule
 		maintenance               schedule.Maintenance
+		began                     bool
 		declined                  []string
 		reason                    schedule.Reason
 		message                   string
@@ -49,6 +50,11 @@ func TestDue(t *testing.T) {
 		name: "a second earlier, it is not", rule: monthly,
 		last: "2026-11-01T03:00:00Z", now: "2026-12-01T02:59:59Z", reason: schedule.NotDue,
 		message: "due at 2026-12-01T03:00:00Z: 30d after the last rotation at 2026-11-01T03:00:00Z",
+		date:    "2026-12-01T03:00:00Z", begins: "2026-12-01T03:00:00Z", requestName: "orders-scheduled-20261201t0300z",
+	}, {
+		name: "of a database that was never rotated, the dates count from when it came into use", rule: monthly, began: true,
+		last: "2026-11-01T03:00:00Z", now: "2026-12-01T03:00:00Z", reason: schedule.DueNow,
+		message: "due since 2026-12-01T03:00:00Z: 30d after it came into use at 2026-11-01T03:00:00Z",
 		date:    "2026-12-01T03:00:00Z", begins: "2026-12-01T03:00:00Z", requestName: "orders-scheduled-20261201t0300z",
 	}, {
 		name: "30 days are as long when the clock is changed meanwhile", rule: schedule.Rule{Every: 30 * day, TimeZone: "Europe/Berlin"},
@@ -140,7 +146,7 @@ func TestDue(t *testing.T) {
 				}
 				return at(t, text).UTC()
 			}
-			in := schedule.Input{Database: "MSSQLServer demo/orders", Rule: test.rule, Maintenance: test.maintenance, Last: optional(test.last), Now: at(t, test.now)}
+			in := schedule.Input{Database: "MSSQLServer demo/orders", Rule: test.rule, Maintenance: test.maintenance, Last: optional(test.last), Began: test.began, Now: at(t, test.now)}
 			for _, date := range test.declined {
 				in.Declined = append(in.Declined, at(t, date))
 			}
