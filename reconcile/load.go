@@ -178,9 +178,9 @@ func (c *Controller) readStatuses(written *gitsource.Snapshot) (inGit, parsed ma
 				continue
 			}
 		}
-		if f.Path != StatusPath(c.StatusPath, s.Request) {
-			c.Log.Warn("a status file is passed over", "path", f.Path, "error", "it is about "+s.Request.Key())
-			continue // or it would be written elsewhere
+		if !manifest.IsNamespace(s.Request.Namespace) || !manifest.IsName(s.Request.Name) || f.Path != StatusPath(c.StatusPath, s.Request) {
+			c.Log.Warn("a status file is passed over", "path", f.Path, "error", fmt.Sprintf("it is about %q", s.Request.Key()))
+			continue // or it would be written elsewhere, and its name into the overview
 		}
 		parsed[key] = s
 		inGit[s.Request.Key()] = s

@@ -95,8 +95,8 @@ func marshalStatus(s Status) ([]byte, error) {
 	return append([]byte(statusHeader), body...), nil
 }
 
-// ParseStatus reads a status file back, as far as it matters for serving the request on. A file without a status.phase, or
-// about something that cannot be a request's name, is an error.
+// ParseStatus reads a status file back, as far as it matters for serving the request on. A file without a status.phase
+// is an error.
 func ParseStatus(content []byte) (Status, error) {
 	text, err := yaml.YAMLToJSON(content)
 	if err != nil {
@@ -122,9 +122,6 @@ func ParseStatus(content []byte) (Status, error) {
 		Always: stringAt(written, "spec", "apply") == manifest.ApplyAlways, MaxRetries: 1,
 		Manifest: written,
 		Source:   Source{Commit: annotations[annotationSourceCommit], Author: annotations[annotationSourceAuthor], Signer: annotations[annotationSourceSigner]},
-	}
-	if !manifest.IsNamespace(request.Namespace) || !manifest.IsName(request.Name) {
-		return Status{}, fmt.Errorf("reading a status file: %q is not the name of a request", request.Key())
 	}
 	if !manifest.IsName(request.Database) {
 		request.Database = "" // as of the request itself
