@@ -68,6 +68,9 @@ type Options struct {
 	PatrolInterval time.Duration
 	// Lease is the Lease, as namespace/name, under which one agent at a time serves the repository; empty: none is needed.
 	Lease string
+	// PolicyRecord is the Secret, as namespace/name, that remembers which policies are in force; empty: only the status path
+	// does, and whoever can write there can make an agent that starts forget them.
+	PolicyRecord string
 	// Once ends Run when nothing is left to do, with ErrUnsuccessful if a request of this run did not end well.
 	Once bool
 	// Listen is the address of the HTTP listener with /healthz, /readyz, /metrics and SyncPath; empty: none.
@@ -149,7 +152,7 @@ func New(options Options) (*Agent, error) {
 	a.controller = reconcile.NewController(reconcile.Options{
 		Repository: repository, Statuses: statuses, RequestSigners: signers, ApprovalSigners: approvers, Keys: keys,
 		Guardrails: rails, Forge: host, Branch: options.Branch,
-		Path: options.Path, StatusPath: options.StatusPath, SkipCI: !options.PlainCommits, Log: options.Log,
+		Path: options.Path, StatusPath: options.StatusPath, PolicyRecord: options.PolicyRecord, SkipCI: !options.PlainCommits, Log: options.Log,
 		Engine: &reconcile.Engine{
 			Owner: repository.String(), Cluster: cluster, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
 			DenyList:  func() []string { return rails().DenyList },

@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/gitrota/gitrota/gitsource/manifest"
 )
 
 // check finds what is wrong with options before anything is opened. Its texts name the flags.
@@ -29,6 +31,9 @@ func check(o Options) error {
 		if path.IsAbs(folder) || path.Clean(folder) != folder || folder == "." || strings.HasPrefix(folder, "..") {
 			return fmt.Errorf("%s %q is not a folder inside the repository: use a plain relative path such as rotations/production", flag, folder)
 		}
+	}
+	if namespace, name, named := strings.Cut(o.PolicyRecord, "/"); o.PolicyRecord != "" && (!named || !manifest.IsNamespace(namespace) || !manifest.IsName(name)) {
+		return fmt.Errorf("--policy-record %q: give the namespace and the name of a Secret, such as gitrota/policies-in-force", o.PolicyRecord)
 	}
 	switch o.StatusBranch {
 	case "":

@@ -19,6 +19,7 @@ type Outlook struct {
 // changes nothing anywhere. Run it once, in place of Run.
 func (a *Agent) Plan(ctx context.Context) (Outlook, error) {
 	defer a.close()
+	a.controller.Engine.Cluster = unchanging{a.cluster}
 	if err := a.controller.Survey(ctx); err != nil {
 		return Outlook{}, err
 	}
@@ -31,4 +32,15 @@ func (a *Agent) Plan(ctx context.Context) (Outlook, error) {
 		Revision: state.Revision, Databases: a.controller.Plan(), Problems: a.controller.Problems(),
 		Requests: a.controller.Standings(time.Now(), ""),
 	}, nil
+}
+
+// unchanging is a cluster whose Secrets are not written, whatever is to be recorded.
+type unchanging struct{ reconcile.Cluster }
+
+func (unchanging) CreateSecret(_ context.Context, s reconcile.Secret) (reconcile.Secret, error) {
+	return s, nil
+}
+
+func (unchanging) UpdateSecret(_ context.Context, s reconcile.Secret) (reconcile.Secret, error) {
+	return s, nil
 }

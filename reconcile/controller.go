@@ -43,6 +43,7 @@ type Options struct {
 	Keys            func() sopsfile.Keys // for the credentials that users supply; asked for each
 	Path            string               // the folder with the manifests
 	StatusPath      string               // the folder that gitrota writes, and nobody else
+	PolicyRecord    string               // namespace/name of a Secret for the policies in force; empty: only the status path has them
 	SkipCI          bool                 // status commits ask forges to start no pipeline
 	Log             *slog.Logger
 }
@@ -66,6 +67,8 @@ type Controller struct {
 	between map[string][]gitsource.Commit // the commits since another one, of the revision that is being read
 
 	serverBegan map[string]time.Time // by path: when a SQLServer document with a schedule came to be as it is
+
+	kept *Secret // PolicyRecord as it was read or written last; nil: that is not known, or there is none
 
 	keepers   map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
 	recovered bool              // they were all read; before that, Git is told nothing

@@ -15,9 +15,8 @@ import (
 // A policy that asks for approval would be worth nothing if whoever may push could take it away first, or put a more
 // specific one beside it. So a change of a policy, its removal and a new one too, is itself judged: by every policy in
 // force that may be about one of its databases, and by what the guardrails ask for. Until it is approved, what the policy
-// said before goes on being in force. What is in force stands in the status path, beside the statuses, so that a restart
-// finds it; whoever can write there while no agent runs can take that memory away. Policies for which nobody's word is
-// needed are not recorded, and in force as they stand.
+// said before goes on being in force. What is in force is recorded, so that a restart finds it (policyrecord.go). Policies
+// for which nobody's word is needed are not recorded, and in force as they stand.
 
 // policyChange is a policy that is not what is in force.
 type policyChange struct {
@@ -33,7 +32,7 @@ type policyChange struct {
 func (c *Controller) withPolicies(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
 	allowed, refused := fence(c.guardrails(), set.Policies)
 	set = set.WithPolicies(allowed)
-	before, err := c.readPolicies(written)
+	before, err := c.readPolicies(ctx, written)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,8 +41,11 @@ func (c *Controller) withPolicies(ctx context.Context, revision string, set *man
 		return nil, nil, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	followed, record, waiting := c.settlePolicies(set, before, changes)
+	c.mu.Unlock()
+	if err := c.keepPolicies(ctx, record); err != nil {
+		return nil, nil, err
+	}
 	return set.WithPolicies(followed), func() {
 		c.policies, c.policyChanges, c.policyProblems = &record, changes, append(waiting, refused...)
 	}, nil

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,10 +10,22 @@ import (
 
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/manifest"
+	"github.com/gitrota/gitrota/policies/credential"
 )
 
-// policiesFile is where the policies in force are recorded, below the status path.
+// What is in force must not be forgotten, for whoever can make the agent forget a policy needs nobody's approval to do
+// without it. So it is recorded twice: in the status path, for people and for a new cluster, and in a Secret of the
+// cluster ([Options].PolicyRecord), out of reach of those who can write to the repository. Once that Secret exists it
+// alone counts, and what the status path says is put right.
+//
+// The Secret is written before what it says is followed. An agent that dies before the write has followed the record of
+// before, one that dies after it finds the new one, and one that loses the answer reads it again.
+
+// policiesFile is where the policies in force are recorded: below the status path, and as a key of the Secret.
 const policiesFile = "policies.yaml"
+
+// annotationRepository names the repository and the folder of statuses whose policies a record has.
+const annotationRepository = "gitrota.dev/repository"
 
 // policy is one that is in force, as it is recorded.
 type policy struct {
@@ -46,12 +60,9 @@ type inForce struct {
 
 // readPolicies reads the record of the policies in force, without those that the guardrails do not allow any more. What
 // this process knows is newer.
-func (c *Controller) readPolicies(written *gitsource.Snapshot) ([]inForce, error) {
-	var record []policy
-	var err error
-	if c.policies != nil {
-		record = *c.policies
-	} else if record, err = c.readRecord(written); err != nil {
+func (c *Controller) readPolicies(ctx context.Context, written *gitsource.Snapshot) ([]inForce, error) {
+	record, err := c.readRecord(ctx, written)
+	if err != nil {
 		return nil, err
 	}
 	var found []inForce
@@ -65,16 +76,81 @@ func (c *Controller) readPolicies(written *gitsource.Snapshot) ([]inForce, error
 	return found, nil
 }
 
-func (c *Controller) readRecord(written *gitsource.Snapshot) ([]policy, error) {
-	content, there := written.Get(c.StatusPath + "/" + policiesFile)
-	if !there {
-		return nil, nil
+// readRecord returns what was recorded last, wherever that counts.
+func (c *Controller) readRecord(ctx context.Context, written *gitsource.Snapshot) ([]policy, error) {
+	if c.PolicyRecord != "" && c.kept == nil {
+		record, there, err := c.readKept(ctx)
+		if err != nil || there {
+			return record, err
+		}
 	}
-	var record policyRecord
-	if err := yaml.UnmarshalStrict(content, &record); err != nil {
+	if c.policies != nil {
+		return *c.policies, nil
+	}
+	content, _ := written.Get(c.StatusPath + "/" + policiesFile)
+	record, err := parsePolicies(content)
+	if err != nil {
 		return nil, fmt.Errorf("%s/%s, the record of the policies in force, cannot be read: %w; restore it from an earlier commit", c.StatusPath, policiesFile, err)
 	}
-	return record.Policies, nil
+	return record, nil
+}
+
+// readKept reads the record of the cluster, if there is one.
+func (c *Controller) readKept(ctx context.Context) ([]policy, bool, error) {
+	namespace, name, _ := strings.Cut(c.PolicyRecord, "/")
+	secret, err := c.Engine.Cluster.Secret(ctx, namespace, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("the record of the policies in force: %w", err)
+	}
+	if of := secret.Annotations[annotationRepository]; of != c.recordOf() {
+		return nil, false, fmt.Errorf("the Secret %s records the policies in force of %q and not of %s; give each agent a Secret of its own or, if the repository has moved, set its annotation %s to %q",
+			c.PolicyRecord, of, c.recordOf(), annotationRepository, c.recordOf())
+	}
+	record, err := parsePolicies([]byte(secret.Data[policiesFile].Reveal()))
+	if err != nil {
+		return nil, false, fmt.Errorf("the Secret %s, the record of the policies in force, cannot be read: %w; restore its key %s from that file in the status path", c.PolicyRecord, err, policiesFile)
+	}
+	c.kept = &secret
+	return record, true, nil
+}
+
+// recordOf says whose policies in force are recorded.
+func (c *Controller) recordOf() string { return c.Engine.Owner + " " + c.StatusPath }
+
+// keepPolicies brings the record into the cluster, if it is to be there and is not. After an error, what is there is read
+// again.
+func (c *Controller) keepPolicies(ctx context.Context, record []policy) error {
+	if c.PolicyRecord == "" {
+		return nil
+	}
+	content, err := marshalPolicies(record)
+	if err != nil || c.kept != nil && c.kept.Data[policiesFile].Reveal() == string(content) {
+		return err
+	}
+	write, secret := c.Engine.Cluster.UpdateSecret, Secret{}
+	if c.kept != nil {
+		secret = c.kept.clone()
+	} else {
+		write = c.Engine.Cluster.CreateSecret
+		secret.Namespace, secret.Name, _ = strings.Cut(c.PolicyRecord, "/")
+		secret.Type = "Opaque"
+		secret.Labels = map[string]string{"app.kubernetes.io/managed-by": "gitrota"}
+		secret.Annotations = map[string]string{
+			annotationRepository: c.recordOf(),
+			"gitrota.dev/about":  "the RotationPolicies in force. Whoever can write this decides whose approval rotations need.",
+		}
+	}
+	secret.Data = map[string]credential.Password{policiesFile: credential.NewPassword(string(content))}
+	c.kept = nil
+	secret, err = write(ctx, secret)
+	if err != nil {
+		return fmt.Errorf("recording the policies in force: %w", err)
+	}
+	c.kept = &secret
+	return nil
 }
 
 // policyRecord is the record as it is written.
@@ -82,6 +158,12 @@ type policyRecord struct {
 	APIVersion string   `json:"apiVersion"`
 	Kind       string   `json:"kind"`
 	Policies   []policy `json:"policies"`
+}
+
+func parsePolicies(content []byte) ([]policy, error) {
+	var record policyRecord
+	err := yaml.UnmarshalStrict(content, &record)
+	return record.Policies, err
 }
 
 // marshalPolicies writes the record; nil if there is nothing to record.

@@ -98,6 +98,7 @@ func (f *agentFlags) judging(flags *pflag.FlagSet) {
 	flags.StringVar(&options.GitAuth, "git-auth", "", "folder with the credentials for the repository")
 	flags.BoolVar(&options.AllowPlainHTTP, "allow-plain-http", false, "send the Git credentials to an http:// URL, where everybody on the way can read them")
 	flags.StringVar(&options.Guardrails, "guardrails", "", "file with what no policy in the repository can lower, kind Guardrails (default: none)")
+	flags.StringVar(&options.PolicyRecord, "policy-record", "", "Secret, as NAMESPACE/NAME, that remembers which policies are in force, out of reach of who can write to the repository (default: only the status path does)")
 	flags.StringVar(&options.RequestSigners, "request-signers", "", "allowed_signers file, or a folder of such files and OpenPGP public keys (*.asc): whose signed commits may bring requests (default: anybody's commits)")
 	flags.StringVar(&options.ApprovalSigners, "approval-signers", "", "the same: whose signed commits approve, where a policy asks for signatures (default: as --request-signers)")
 	flags.StringVar(&options.Forge, "forge", "", "forge to ask for reviews and to propose changes to: github, gitlab, gitea, bitbucket or azure (default: none)")
