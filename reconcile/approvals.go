@@ -27,7 +27,7 @@ type claim struct {
 // claims gathers what the approvals of the requests that have not ended rest on. What the forge knows is not among it.
 func (c *Controller) claims(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, inGit map[string]Status) (map[string]claim, error) {
 	found := map[string]claim{}
-	guards := c.guardrails()
+	guards := c.guards
 	for _, r := range set.Requests {
 		key := r.Namespace + "/" + r.Name
 		if s, ok := inGit[key]; ok && s.Phase.Finished() && s.Request.ID == r.ID || len(set.Blockers(r, set.Database(r.Namespace, r.Spec.DatabaseRef.Name))) > 0 {
@@ -52,7 +52,7 @@ func (c *Controller) claims(ctx context.Context, revision string, set *manifest.
 
 // approvalRules returns the rules that a request has to satisfy, and whether anybody has said anything about approval.
 func (c *Controller) approvalRules(set *manifest.Set, r *manifest.Request) (rules []approval.Rule, asked bool) {
-	if guard := c.guardrails().Approval; guard.Mode != "" {
+	if guard := c.guards.Approval; guard.Mode != "" {
 		rules, asked = append(rules, guard), true
 	}
 	policy, _ := set.RulesFor(set.Database(r.Namespace, r.Spec.DatabaseRef.Name)) // a problem is a blocker
@@ -64,7 +64,7 @@ func (c *Controller) approvalRules(set *manifest.Set, r *manifest.Request) (rule
 
 // strictness reports whether anybody asks for approvals at all.
 func (c *Controller) strictness(set *manifest.Set) bool {
-	return c.guardrails().Approval.Mode != "" || slices.ContainsFunc(set.Policies, func(p *manifest.Policy) bool { return p.Approval != nil })
+	return c.guards.Approval.Mode != "" || slices.ContainsFunc(set.Policies, func(p *manifest.Policy) bool { return p.Approval != nil })
 }
 
 // add notes a file, and what has to be asked for it.

@@ -85,7 +85,7 @@ type Controller struct {
 	ended    map[Phase]int      // how the requests ended that this controller served
 
 	guards         guardrails.Guardrails // that the manifests were judged by
-	stale          bool                  // they have to be judged again
+	stale          bool                  // they have to be judged again: not all was known, or an error came in between
 	policies       *[]policy             // in force, as they are to be recorded; nil: not known yet
 	policyChanges  []policyChange
 	policyProblems []manifest.Problem

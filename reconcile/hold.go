@@ -31,7 +31,7 @@ func (c *Controller) admit(turns []turn, start func(turn)) {
 	now := c.Engine.Clock.Now()
 	c.opening = time.Time{}
 	evaluator := new(schedule.Evaluator)
-	in := pace.Input{Running: c.paced(), Max: c.guardrails().Concurrent(), Failed: c.failures(turns)}
+	in := pace.Input{Running: c.paced(), Max: c.guards.Concurrent(), Failed: c.failures(turns)}
 	byKey := map[string]turn{}
 	for _, t := range turns {
 		if t.rules.Maintenance != nil && !t.urgent() {

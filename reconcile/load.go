@@ -74,8 +74,19 @@ func (c *Controller) read(ctx context.Context) error {
 // oneBranch reports whether statuses lie where the manifests do.
 func (c *Controller) oneBranch() bool { return c.Statuses == c.Repository }
 
-// load takes over what was read: manifests and statuses, which are one snapshot if they lie on one branch.
-func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Snapshot) error {
+// load takes over what was read: manifests and statuses, which are one snapshot if they lie on one branch. All of it is
+// judged by the guardrails as they are when it begins; what becomes known meanwhile has it judged again.
+func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Snapshot) (err error) {
+	c.mu.Lock()
+	c.stale, c.guards = false, c.guardrails()
+	c.mu.Unlock()
+	defer func() {
+		if err != nil {
+			c.mu.Lock()
+			c.stale = true
+			c.mu.Unlock()
+		}
+	}()
 	files := map[string]*manifest.File{}
 	blobs := map[string]string{}
 	var list []*manifest.File
@@ -121,7 +132,6 @@ func (c *Controller) load(ctx context.Context, manifests, written *gitsource.Sna
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	follow()
-	c.stale, c.guards = false, c.guardrails()
 	c.claimed, c.planned, c.strict = claimed, nil, c.strictness(set)
 	for _, server := range set.Servers {
 		c.serverBegan[server.Path] = c.origins[blobs[server.Path]].Landed.Time

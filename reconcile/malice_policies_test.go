@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitrota/gitrota/policies/approval"
 	"github.com/gitrota/gitrota/policies/guardrails"
 	"github.com/gitrota/gitrota/reconcile"
 )
@@ -146,5 +147,30 @@ func TestAbsurdPoliciesAreRefusedOrHarmless(t *testing.T) {
 		status, err := reconcile.ParseStatus([]byte(b.repo.Show("status/team-a/" + harmless + ".yaml")))
 		require.NoError(t, err)
 		require.Equal(t, reconcile.PhaseFailed, status.Phase, "there is no such database")
+	}
+}
+
+func TestGuardrailsThatChangeInTheMiddleOfAReadingCountBeforeAnythingBegins(t *testing.T) {
+	strict := guardrails.Guardrails{Approval: approval.Rule{Mode: approval.Signatures, Count: 2}}
+	for change := 1; ; change++ {
+		s := newSigned(t)
+		s.repo.Commit(map[string]string{"rotations/r.yaml": request("r")}, "Rotate")
+		asked := 0
+		c := s.controller(reconcile.Options{ApprovalSigners: s.signers, Guardrails: func() guardrails.Guardrails {
+			if asked++; asked < change {
+				return guardrails.Guardrails{}
+			}
+			return strict
+		}}, schedule{}.at)
+		require.NoError(t, c.Poll(t.Context()))
+		require.NoError(t, c.Recover(t.Context()))
+		require.NoError(t, c.Survey(t.Context()))
+		changed := asked >= change
+		c.Advance(t.Context())
+		c.Wait()
+		if !changed {
+			return
+		}
+		require.Zero(t, s.rotated(), "they were strict from the %d. look on", change)
 	}
 }

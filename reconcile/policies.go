@@ -30,7 +30,7 @@ type policyChange struct {
 // withPolicies returns the set with the policies in force in place of those that were written down, and how to take it over
 // once all else is known.
 func (c *Controller) withPolicies(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, written *gitsource.Snapshot) (*manifest.Set, func(), error) {
-	allowed, refused := fence(c.guardrails(), set.Policies)
+	allowed, refused := fence(c.guards, set.Policies)
 	set = set.WithPolicies(allowed)
 	before, err := c.readPolicies(ctx, written)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *Controller) withPolicies(ctx context.Context, revision string, set *man
 func (c *Controller) changesOf(ctx context.Context, revision string, set *manifest.Set, blobs map[string]string, before []inForce) ([]policyChange, error) {
 	wanted := map[string]*manifest.Policy{}
 	for _, p := range set.Policies {
-		wanted[policyKey(c.guardrails(), p)] = p // of two with one name both have a problem, and are not followed anyway
+		wanted[policyKey(c.guards, p)] = p // of two with one name both have a problem, and are not followed anyway
 	}
 	var changes []policyChange
 	for _, old := range before {
@@ -107,7 +107,7 @@ func (c *Controller) claimOf(ctx context.Context, revision string, blobs map[str
 	if err != nil {
 		return err
 	}
-	change.Bots = c.guardrails().Bots
+	change.Bots = c.guards.Bots
 	change.add(f, origin.Landed.Time)
 	return nil
 }
@@ -127,7 +127,7 @@ func (c *Controller) rulesOf(change policyChange, before []inForce) []approval.R
 
 // policyGuards returns what the guardrails ask for.
 func (c *Controller) policyGuards() (rules []approval.Rule) {
-	guards := c.guardrails()
+	guards := c.guards
 	guard := guards.Approval
 	if guards.PolicyApproval != nil {
 		guard = *guards.PolicyApproval
@@ -177,7 +177,7 @@ func (c *Controller) settlePolicies(set *manifest.Set, before []inForce, changes
 		recorded[old.key] = old.policy
 	}
 	for _, p := range set.Policies {
-		change, differs := changed[policyKey(c.guardrails(), p)]
+		change, differs := changed[policyKey(c.guards, p)]
 		if !differs {
 			followed = append(followed, p)
 			continue

@@ -68,9 +68,9 @@ func (c *Controller) readPolicies(ctx context.Context, written *gitsource.Snapsh
 	var found []inForce
 	for _, p := range record {
 		read := manifest.PolicyOf(p.Document, p.Path, p.Line)
-		confine(c.guardrails(), read)
-		if outside(c.guardrails(), read) == nil {
-			found = append(found, inForce{p, policyKey(c.guardrails(), read), read})
+		confine(c.guards, read)
+		if outside(c.guards, read) == nil {
+			found = append(found, inForce{p, policyKey(c.guards, read), read})
 		}
 	}
 	return found, nil
