@@ -43,18 +43,22 @@ type block struct{ kind, text string }
 // for README.md to make.
 func newExample(t *testing.T, name, namespace string, agent ...string) *example {
 	t.Helper()
-	folder, err := filepath.Abs(filepath.Join(topLevel, "examples", name))
-	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
-	require.NoError(t, err)
 	w := newWorldIn(t, vacant(t, namespace))
-	e := &example{w: w, readme: string(text), dir: w.clone().dir, ahead: sections(string(text))}
-	e.env = append(commands(t, w.cluster),
-		"EXAMPLE="+folder, "GITROTA_AGENT="+w.agent(append(hourly, agent...)...).url(),
-		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
-	t.Cleanup(func() {
+	return follower(w, name, w.clone().dir, "GITROTA_AGENT="+w.agent(append(hourly, agent...)...).url())
+}
+
+// follower is somebody with a clone and an environment who follows an example.
+func follower(w *world, name, clone string, env ...string) *example {
+	w.Helper()
+	folder, err := filepath.Abs(filepath.Join(topLevel, "examples", name))
+	require.NoError(w.T, err)
+	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	require.NoError(w.T, err)
+	e := &example{w: w, readme: string(text), dir: clone, ahead: sections(string(text))}
+	e.env = append(commands(w.T, w.cluster), append(env, "EXAMPLE="+folder, "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")...)
+	w.T.Cleanup(func() {
 		for _, s := range e.ahead {
-			require.Fail(t, "a section of README.md was not followed", s.title)
+			require.Fail(w.T, "a section of README.md was not followed", s.title)
 		}
 	})
 	return e

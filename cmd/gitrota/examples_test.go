@@ -1,16 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/gitrota/gitrota/gitsource/manifest"
 	"github.com/gitrota/gitrota/policies/credential"
 )
 
@@ -101,7 +101,7 @@ func TestTheExamplePair(t *testing.T) {
 
 func TestTheExampleSchedule(t *testing.T) {
 	t.Parallel()
-	e := newExample(t, "schedule", "billing")
+	e := newExample(t, "schedule", "billing", "--patrol-interval", "1s")
 	w := e.w
 	w.cluster.Kubectl(t, "create", "namespace", "billing")
 	w.database("invoices")
@@ -109,29 +109,50 @@ func TestTheExampleSchedule(t *testing.T) {
 	e.follow("The schedule")
 	e.follow("What is due when")
 	require.NotContains(t, strings.Join(w.repo.Files(), " "), "rotations/scheduled", "nothing is due yet")
+
+	// Forty days later, and on whatever day of the week it is now.
+	policy := "rotations/policies/billing.yaml"
+	e.run("sed -i -e '/windows:/,/freezes:/d' -e '/reason:/d' -e '/maintenance:/d' " + policy + " && git commit -aqm 'at any time' && git push -q")
+	began := time.Now().UTC().Add(-40 * 24 * time.Hour).Truncate(time.Second)
+	w.cluster.Kubectl(t, "-n", "billing", "annotate", "--overwrite", "secret", "invoices-auth", "kubedb.com/auth-active-from="+began.Format(time.RFC3339))
+	before := w.live("invoices")
+	e.run("gitrota sync --wait")
+	w.eventually("the request comes by itself, and runs", func() bool {
+		files := strings.Join(w.repo.Files(), "\n")
+		_, rest, asked := strings.Cut(files, "rotations/scheduled/billing/")
+		name, _, _ := strings.Cut(rest, ".yaml")
+		return asked && w.status(name).phase() == "Successful"
+	})
+	require.NotEqual(t, before, w.live("invoices"))
+	require.True(t, w.opens("invoices", w.live("invoices")))
+	log := e.run("git pull -q && git log --format=%s -2")
+	require.Regexp(t, `^rotate billing/invoices: Successful\nschedule billing/invoices-scheduled-\d{8}t\d{4}z\n$`, log)
 }
 
 func TestTheExamplePullRequest(t *testing.T) {
 	t.Parallel()
-	e := newExample(t, "pull-request", "payments")
-	content, err := os.ReadFile(filepath.Join(topLevel, "examples", "pull-request", "guardrails.yaml"))
-	require.NoError(t, err)
-	w := e.w
+	w := newForgeWorld(newWorldIn(t, vacant(t, "payments")), filepath.Join(topLevel, "examples", "pull-request", "guardrails.yaml"))
+	e := follower(w.world, "pull-request", w.clone(w.dana), "GIT_AUTHOR_NAME=dana", "GIT_AUTHOR_EMAIL=dana@example.com", "GIT_COMMITTER_NAME=dana", "GIT_COMMITTER_EMAIL=dana@example.com")
+	agent := w.hooked()
 	w.cluster.Kubectl(t, "create", "namespace", "payments")
 	w.database("payments")
 	before := w.live("payments")
-	guards, problems := manifest.ParseGuardrails("guardrails.yaml", content)
-	require.Empty(t, problems)
-
 	e.follow("The guardrails")
+
 	e.follow("The policy")
+	w.review("payments-policy", w.erin, w.frank)
+	w.eventually("it is in force", func() bool {
+		require.Equal(t, 0, w.start("sync", "--agent", agent.url()).wait())
+		return strings.Contains(w.written("rotation-status/policies.yaml"), "name: payments")
+	})
+
 	e.follow("The request")
-	for branch, file := range map[string]string{
-		"payments-policy": "rotations/policies/payments.yaml", "rotate-payments-1": "rotations/payments/rotate-payments-1.yaml",
-	} {
-		require.Contains(t, w.repo.OnBranch(branch).Files(), file)
-		require.NotContains(t, w.repo.Files(), file, "it is for others to let it in")
-		require.Nil(t, guards.File(file, "payments"), "the guardrails let this folder be about these databases")
-	}
 	require.Equal(t, before, w.live("payments"))
+	p := w.review("rotate-payments-1", w.erin)
+	status := w.is("rotate-payments-1", "Successful")
+	require.NotEqual(t, before, w.live("payments"))
+	require.Contains(t, e.readme, "was approved by bob, merged by dana as commit 3f1c2d4e5f60'")
+	require.Equal(t, fmt.Sprintf("rotations/payments/rotate-payments-1.yaml: pull request #%d (%s) was approved by erin, merged by dana as commit %s", p.Number, p.Link, p.MergedAs[:12]),
+		status.condition("Approved").Message)
+	require.Equal(t, 0, agent.terminate())
 }

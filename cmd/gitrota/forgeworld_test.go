@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"testing"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
@@ -30,22 +28,23 @@ type forgeWorld struct {
 	auth, guardrails         string // the folder with the robot's credentials, and the guardrails' file
 }
 
-func newForgeWorld(t *testing.T, guardrails string) *forgeWorld {
+// newForgeWorld puts a world's repository on a forge. The guardrails are a file's name.
+func newForgeWorld(inner *world, guardrails string) *forgeWorld {
+	t := inner.T
 	t.Helper()
-	w := &forgeWorld{world: newWorld(t), auth: t.TempDir(), guardrails: filepath.Join(t.TempDir(), "guardrails.yaml")}
+	w := &forgeWorld{world: inner, auth: t.TempDir(), guardrails: guardrails}
 	f := forgetest.Start(t)
 	w.robot, w.dana, w.erin, w.frank = f.User(t, "gitrota-robot"), f.User(t, "dana"), f.User(t, "erin"), f.User(t, "frank")
 	w.hosted = f.NewRepo(t, f.User(t, "acme"), forgetest.RepoOptions{Protected: true, Writers: []*forgetest.User{w.robot, w.dana, w.erin, w.frank}})
-	w.histories = append(w.histories, w.address())
+	w.histories = append(w.histories, w.address(w.robot))
 	w.remember(credential.NewPassword(w.robot.Token))
 	gittest.MountSecret(t, w.auth, map[string]string{"username": w.robot.Name, "password": w.robot.Token})
-	writeFile(t, w.guardrails, guardrails)
 	return w
 }
 
-// address is the repository's URL with the robot's credentials.
-func (w *forgeWorld) address() string {
-	return strings.Replace(w.hosted.URL, "://", "://"+w.robot.Name+":"+w.robot.Token+"@", 1)
+// address is the repository's URL with somebody's credentials.
+func (w *forgeWorld) address(user *forgetest.User) string {
+	return strings.Replace(w.hosted.URL, "://", "://"+user.Name+":"+user.Token+"@", 1)
 }
 
 // flags are those that say what to read and how to judge it.
@@ -101,11 +100,17 @@ func (w *forgeWorld) is(request, phase string) status {
 	return w.status(request)
 }
 
-// propose opens dana's pull request with a file, lets people approve of it, and merges it.
+// propose is review for a new branch with one file.
 func (w *forgeWorld) propose(branch, file, content string, approving ...*forgetest.User) forge.PullRequest {
 	w.Helper()
 	w.hosted.Push(w.T, w.dana, branch, map[string]string{file: content}, "Change "+file)
-	number := w.hosted.Propose(w.T, w.dana, branch, "Change "+file)
+	return w.review(branch, approving...)
+}
+
+// review opens dana's pull request for a branch, lets people approve of it, and merges it.
+func (w *forgeWorld) review(branch string, approving ...*forgetest.User) forge.PullRequest {
+	w.Helper()
+	number := w.hosted.Propose(w.T, w.dana, branch, "Merge "+branch)
 	w.merge(number, approving...)
 	found, err := w.client().Find(w.Context(), number)
 	require.NoError(w.T, err)
@@ -139,7 +144,7 @@ func (w *forgeWorld) proposals(request string) []forge.PullRequest {
 // there reports whether the repository has a branch.
 func (w *forgeWorld) there(branch string) bool {
 	w.Helper()
-	text, err := exec.Command("git", "ls-remote", "--heads", w.address(), branch).CombinedOutput()
+	text, err := exec.Command("git", "ls-remote", "--heads", w.address(w.robot), branch).CombinedOutput()
 	require.NoError(w.T, err, string(text))
 	return len(text) > 0
 }
@@ -152,11 +157,11 @@ func (w *forgeWorld) plan() string {
 	return told.stdout
 }
 
-// clone is what an auditor has.
-func (w *forgeWorld) clone() string {
+// clone is what somebody has who works with the repository, or looks into it.
+func (w *forgeWorld) clone(user *forgetest.User) string {
 	w.Helper()
 	dir := w.TempDir()
-	text, err := exec.Command("git", "clone", "--quiet", w.address(), dir).CombinedOutput()
+	text, err := exec.Command("git", "clone", "--quiet", w.address(user), dir).CombinedOutput()
 	require.NoError(w.T, err, string(text))
 	return dir
 }

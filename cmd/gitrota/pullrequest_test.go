@@ -13,7 +13,9 @@ import (
 // everything be merged that comes by a pull request.
 func TestPullRequestsAreWhatARotationRestsOn(t *testing.T) {
 	t.Parallel()
-	w := newForgeWorld(t, "apiVersion: gitrota.dev/v1alpha1\nkind: Guardrails\nspec: {approval: {mode: Reviews, count: 2}}\n")
+	guardrails := filepath.Join(t.TempDir(), "guardrails.yaml")
+	writeFile(t, guardrails, "apiVersion: gitrota.dev/v1alpha1\nkind: Guardrails\nspec: {approval: {mode: Reviews, count: 2}}\n")
+	w := newForgeWorld(newWorld(t), guardrails)
 	w.database("orders")
 	w.database("billing")
 	began := time.Now().UTC().Add(-40 * 24 * time.Hour).Truncate(time.Second)
@@ -73,7 +75,7 @@ func TestPullRequestsAreWhatARotationRestsOn(t *testing.T) {
 	w.eventually("its branch is gone", func() bool { return !w.there(due.HeadBranch) })
 
 	require.Equal(t, 0, agent.terminate())
-	proven := gitrota(t, w.clone(), nil, "audit", "verify", "--agent-signers", signers, "--status-branch", statusBranch)
+	proven := gitrota(t, w.clone(w.dana), nil, "audit", "verify", "--agent-signers", signers, "--status-branch", statusBranch)
 	require.Equal(t, 0, proven.code, proven.stdout+proven.stderr)
 	require.Contains(t, proven.stdout, w.namespace+"/orders ")
 	require.Contains(t, proven.stdout, w.namespace+"/billing ")

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -141,4 +144,29 @@ func inOrder(have, want []string) []string {
 		}
 	}
 	return found
+}
+
+func TestAKeyThatIsMountedWhileTheAgentRunsIsUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.database("db")
+	before := w.live("db")
+	w.agent()
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	w.recipient = identity.Recipient().String()
+	chosen := credential.NewPassword("Our-own-choice-4712")
+	w.remember(chosen)
+	user := []string{"authentication:", "  secretRef:", "    name: db-auth-user"}
+	w.repo.Commit(map[string]string{
+		"rotations/secret.yaml": w.encrypt(w.basicAuth("db-auth-user", "sa", chosen.Reveal())), "rotations/early.yaml": w.request("early", "db", user...),
+	}, "Encrypt for a key that the agent will have")
+	w.eventually("it is denied", func() bool { return w.status("early").condition("Denied").Reason == "Undecryptable" })
+	require.Equal(t, before, w.live("db"))
+
+	require.NoError(t, os.WriteFile(filepath.Join(w.sopsKeys, "next.agekey"), []byte(identity.String()+"\n"), 0o600))
+	w.repo.Commit(map[string]string{"rotations/again.yaml": w.request("again", "db", user...)}, "Ask again")
+	w.eventually("it has run", func() bool { return w.status("again").phase() == "Successful" })
+	require.Equal(t, credential.Credential{Username: "sa", Password: chosen}, w.live("db"))
+	require.True(t, w.opens("db", w.live("db")))
 }
