@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"path"
 	"reflect"
-	"regexp"
 	"strings"
 )
 
@@ -50,15 +49,18 @@ func (c *Conflict) Error() string {
 		c.Where[0], c.Where[1], c.Database.Kind, c.Database.Namespace, c.Database.Name)
 }
 
-var glob = regexp.MustCompile(`^[-.a-z0-9*]+$`)
-
 // IsGlob reports whether a text can match a Kubernetes name. One that cannot matches nothing.
-func IsGlob(text string) bool { return glob.MatchString(text) }
+func IsGlob(text string) bool {
+	strange := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '*'
+	}
+	return text != "" && !strings.ContainsFunc(text, strange)
+}
 
 // Match reports whether a glob matches a name. With another glob in place of the name, true means that the first
 // matches whatever the second one does.
 func Match(glob, name string) bool {
-	if !IsGlob(glob) {
+	if !strings.HasPrefix(name, glob[:prefix(glob)]) || !IsGlob(glob) { // nearly all of many rules are about others
 		return false
 	}
 	matched, err := path.Match(glob, name)
