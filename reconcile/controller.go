@@ -100,6 +100,7 @@ type Controller struct {
 
 	surveyed bool                   // targets is known
 	planned  []Planned              // what is due when; nil: not known
+	asked    bool                   // for what is due by that plan
 	planNext time.Time              // until when that is right, if nothing changes
 	declined map[string][]time.Time // by database: dates whose pull request people have closed
 

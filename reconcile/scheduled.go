@@ -90,7 +90,7 @@ func (c *Controller) replan() []Planned {
 		known[database] = h
 	}
 	list := slices.DeleteFunc(databases(c.set, c.targets, servers), func(d scheduled) bool { return !c.guards.Namespace(d.Namespace) })
-	c.planned = plan(c.set, list, known, c.statuses, now)
+	c.planned, c.asked = plan(c.set, list, known, c.statuses, now), false
 	if c.planned == nil {
 		c.planned = []Planned{}
 	}
@@ -105,11 +105,15 @@ func (c *Controller) replan() []Planned {
 	return c.planned
 }
 
-// NextDue returns when a rotation becomes due, or may begin that waits for its time; zero: that is not known.
+// NextDue returns when a rotation becomes due, or may begin that waits for its time; zero: that is not known. It is now
+// where a plan has been made and Schedule not been called since.
 func (c *Controller) NextDue() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := c.opening
+	if c.planned != nil && !c.asked {
+		return c.Engine.Clock.Now()
+	}
 	if c.planned != nil && (next.IsZero() || c.planNext.Before(next)) {
 		next = c.planNext
 	}
@@ -124,15 +128,14 @@ func (c *Controller) Schedule(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	c.mu.Lock()
-	if c.planned != nil && c.Engine.Clock.Now().Before(c.planNext) {
-		c.mu.Unlock()
-		return false, nil
-	}
 	var due []Planned
-	for _, p := range c.replan() {
-		if p.Reason == schedule.DueNow && p.Held == "" && p.Rule.OnDue != schedule.PullRequest {
-			due = append(due, p)
+	if planned := c.replan(); !c.asked { // whoever has made the plan
+		for _, p := range planned {
+			if p.Reason == schedule.DueNow && p.Held == "" && p.Rule.OnDue != schedule.PullRequest {
+				due = append(due, p)
+			}
 		}
+		c.asked = true
 	}
 	c.mu.Unlock()
 	if len(due) == 0 {
@@ -142,7 +145,7 @@ func (c *Controller) Schedule(ctx context.Context) (bool, error) {
 	err := c.put(ctx, due)
 	if err != nil {
 		c.mu.Lock()
-		c.planned = nil // to be tried again
+		c.asked = false // to be tried again
 		c.mu.Unlock()
 	}
 	return c.manifests.Revision != before, err

@@ -53,6 +53,8 @@ func TestWhatIsDueIsAskedForInGitAndRuns(t *testing.T) {
 	require.Equal(t, "rotations/policies/p.yaml:1", planned.From)
 
 	s.world.now = s.world.now.Add(12 * time.Hour)
+	require.Equal(t, rota.DueNow, c.Plan()[0].Reason)
+	require.Equal(t, s.world.now, c.NextDue(), "to have looked at the plan is not to have asked")
 	s.round(c)
 	require.Equal(t, []string{"rotations/scheduled/demo/db-scheduled-20261124t0000z.yaml"}, s.scheduledFiles())
 	require.Equal(t, "schedule demo/db-scheduled-20261124t0000z", s.repo.Log()[1].Subject)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,6 +57,42 @@ func TestTheGuardrailsOfAnInstallationHold(t *testing.T) {
 	code, plan := w.gitrota("plan", "--guardrails", rails)
 	require.Equal(t, 2, code)
 	require.Contains(t, plan, `guardrails.yaml:4: InvalidField: spec.approval.mode is "Signed"; use Merge, Signatures or Reviews`)
+}
+
+func TestAPolicyInForceOutlivesWhoeverCanWriteToTheRepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.database("db")
+	before := w.live("db")
+	record := "policies-of-" + w.namespace
+	t.Cleanup(func() {
+		_, err := w.cluster.Run(context.Background(), nil, "-n", "gitrota", "delete", "secret", record)
+		require.NoError(t, err)
+	})
+	written := func() string {
+		return w.cluster.Kubectl(t, "-n", "gitrota", "get", "secret", record, "-o", "jsonpath={.metadata.resourceVersion}")
+	}
+	policy := fmt.Sprintf("apiVersion: gitrota.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: p}\nspec: {databases: [{namespace: %s}], approval: {mode: Signatures, count: 2}}\n", w.namespace)
+	w.repo.Commit(map[string]string{"rotations/policies/p.yaml": policy}, "Ask for signatures")
+	require.Equal(t, 0, w.once("--policy-record", "gitrota/"+record))
+	require.Contains(t, w.repo.Files(), "rotation-status/policies.yaml")
+	first := written()
+
+	w.repo.Delete("Away with it, while nobody looks", "rotations/policies/p.yaml", "rotation-status/policies.yaml")
+	w.repo.Commit(map[string]string{"rotations/r.yaml": w.request("r", "db")}, "Rotate")
+	code, plan := w.gitrota("plan", "--policy-record", "gitrota/"+record)
+	require.Zero(t, code, plan)
+	require.Contains(t, plan, w.namespace+"/r is WaitingForApproval: rotations/r.yaml: needs 3 signatures and has 0; one of them because commit ")
+	require.Equal(t, 1, w.once("--policy-record", "gitrota/"+record))
+	require.Equal(t, "WaitingForApproval", w.status("r").phase())
+	require.Equal(t, before, w.live("db"))
+	require.Contains(t, w.repo.Show("rotation-status/policies.yaml"), "mode: Signatures")
+	require.Contains(t, w.repo.Show("rotation-status/problems.yaml"), "the RotationPolicy p was removed, and the change is not in force")
+	require.Equal(t, first, written(), "nothing has changed, and a plan changes nothing")
+
+	code, plan = w.gitrota("plan", "--policy-record", record)
+	require.Equal(t, 2, code)
+	require.Contains(t, plan, "--policy-record \""+record+"\": give the namespace and the name of a Secret, such as gitrota/policies-in-force")
 }
 
 func TestPlanShowsWhatIsDueAndWhatWaits(t *testing.T) {
