@@ -68,20 +68,25 @@ var outsideStories = []outsideStory{
 	{name: "must-change", rejected: "Unknown", failed: 1, prepare: func(s *outside) (credential.Credential, []string) {
 		return s.login("app", " MUST_CHANGE, CHECK_EXPIRATION = ON"), nil
 	}},
-	{name: "expired", rejected: "Unknown", failed: 1, options: func(o *mssqltest.Options) {
+	expired(),
+}
+
+// expired is the story of a login whose password was too old when the agent came.
+func expired() outsideStory {
+	var late atomic.Bool
+	return outsideStory{name: "expired", rejected: "Unknown", failed: 1, options: func(o *mssqltest.Options) {
+		late.Store(false)
 		o.MaxPasswordAge = 24 * time.Hour
-		began := time.Now()
-		var late atomic.Bool
-		time.AfterFunc(time.Second, func() { late.Store(true) })
 		o.Now = func() time.Time {
 			if late.Load() {
 				return time.Now().Add(48 * time.Hour)
 			}
-			return began
+			return time.Now()
 		}
 	}, prepare: func(s *outside) (credential.Credential, []string) {
+		defer late.Store(true)
 		return s.login("app", ", CHECK_EXPIRATION = ON"), nil
-	}},
+	}}
 }
 
 func TestALoginOfAServerOutsideOfTheClusterIsRotated(t *testing.T) {

@@ -54,8 +54,10 @@ func (c countedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write counts first: who has read an answer finds it counted.
 func (c countedConn) Write(p []byte) (int, error) {
+	c.to.sent.Add(int64(len(p)))
 	n, err := c.Conn.Write(p)
-	c.to.sent.Add(int64(n))
+	c.to.sent.Add(int64(n - len(p)))
 	return n, err
 }
