@@ -105,7 +105,7 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	pod, err := cluster.Client.CoreV1().Pods(namespace).Get(b.Context(), "db-0", metav1.GetOptions{})
 	require.NoError(b, err)
 	endpoint := mssql.Endpoint{Name: "db-0", Address: net.JoinHostPort(pod.Status.PodIP, "1433"), TLS: mssql.TLS{Any: true}}
-	next, err := credential.Generate(rand.Reader, credential.Rules{})
+	next, err := credential.Generate(rand.Reader, "sa", credential.Rules{})
 	require.NoError(b, err)
 
 	began := time.Now()
@@ -114,13 +114,12 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	login := credential.Credential{Username: "sa", Password: secret.Data["password"]}
 	session, err := mssql.Open(b.Context(), endpoint, login)
 	require.NoError(b, err)
-	require.NoError(b, session.SetPassword(b.Context(), "sa", next, credential.Password{}))
+	require.NoError(b, session.SetPassword(b.Context(), "sa", next.Password, credential.Password{}))
 	session.Close()
-	secret.Data["password"] = next
+	secret.Data["password"] = next.Password
 	_, err = adapter.UpdateSecret(b.Context(), secret)
 	require.NoError(b, err)
-	login.Password = next
-	session, err = mssql.Open(b.Context(), endpoint, login)
+	session, err = mssql.Open(b.Context(), endpoint, next)
 	require.NoError(b, err)
 	session.Close()
 	took := time.Since(began)
@@ -128,7 +127,7 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	// Behind the back of gitrota's keeper, so the keeper has to learn it without a refused login in the measurement.
 	keeper, err := adapter.Secret(b.Context(), namespace, "db-auth-keeper")
 	if err == nil {
-		keeper.Data["live.password"] = next
+		keeper.Data["live.password"] = next.Password
 		_, err = adapter.UpdateSecret(b.Context(), keeper)
 		require.NoError(b, err)
 	}

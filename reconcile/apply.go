@@ -44,11 +44,9 @@ func (r *rotation) newCredential(w world) (next credential.Credential, escrow []
 	case !w.supplied.Credential.IsZero():
 		return w.supplied.Credential, nil, nil
 	}
-	password, err := credential.Generate(r.Random, r.status.Request.passwordRules())
-	if err != nil {
+	if next, err = credential.Generate(r.Random, w.nextUsername(), r.status.Request.passwordRules()); err != nil {
 		return credential.Credential{}, nil, err
 	}
-	next = credential.Credential{Username: w.nextUsername(), Password: password}
 	escrow, err = r.escrow(next)
 	return next, escrow, err
 }

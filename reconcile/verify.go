@@ -67,12 +67,12 @@ func (r *rotation) grace(ctx context.Context, w world, _ step) error {
 		r.Clock.Sleep(ctx, min(left, gracePoll))
 		return nil
 	}
-	password, err := credential.Generate(r.Random, r.status.Request.passwordRules())
+	keeper := w.keeper
+	retired, err := credential.Generate(r.Random, keeper.Live.Username, r.status.Request.passwordRules())
 	if err != nil {
 		return err
 	}
-	keeper := w.keeper
-	keeper.Retired = Entry{Credential: credential.Credential{Username: keeper.Live.Username, Password: password}, RotationID: keeper.Next.RotationID}
+	keeper.Retired = Entry{Credential: retired, RotationID: keeper.Next.RotationID}
 	status := r.status.clone()
 	status.set(r.leftBehind(ctx, w), r.Clock.Now())
 	keeper.Record = &status

@@ -57,11 +57,16 @@ func Check(c Credential, rules Rules) error {
 	case rules.denies(text):
 		return fmt.Errorf("the password is, or contains, a word of the deny list")
 	}
-	// Short names are contained in too many words; Windows, whose rule this is, starts at three characters as well.
-	if len(c.Username) >= 3 && strings.Contains(strings.ToLower(text), strings.ToLower(c.Username)) {
+	if holdsName(text, c.Username) {
 		return fmt.Errorf("the password contains the login's name, which SQL Server's policy refuses")
 	}
 	return nil
+}
+
+// holdsName reports whether SQL Server's policy would find the login's name in a password. Short names are contained in too
+// many words; Windows, whose rule this is, starts at three characters as well.
+func holdsName(text, username string) bool {
+	return len(username) >= 3 && strings.Contains(strings.ToLower(text), strings.ToLower(username))
 }
 
 // classes counts how many of upper case, lower case, digits and symbols text has.

@@ -44,14 +44,15 @@ func TestAPasswordShowsNothingWhateverPrintsIt(t *testing.T) {
 func TestGeneratedPasswordsAreLongMixedAndSafeEverywhere(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2000 {
-		p, err := credential.Generate(rand.Reader, credential.Rules{})
+		c, err := credential.Generate(rand.Reader, "sa", credential.Rules{})
 		require.NoError(t, err)
-		text := p.Reveal()
+		require.Equal(t, "sa", c.Username)
+		text := c.Password.Reveal()
 		require.False(t, seen[text], "the same password twice")
 		seen[text] = true
 
 		require.GreaterOrEqual(t, len(text), 24)
-		require.NoError(t, credential.Check(credential.Credential{Username: "sa", Password: p}, credential.Rules{}))
+		require.NoError(t, credential.Check(c, credential.Rules{}))
 		for name, class := range map[string]string{
 			"upper": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "lower": "abcdefghijklmnopqrstuvwxyz", "digit": "0123456789", "symbol": "-_.",
 		} {
@@ -63,8 +64,18 @@ func TestGeneratedPasswordsAreLongMixedAndSafeEverywhere(t *testing.T) {
 	}
 }
 
+func TestAGeneratedPasswordNeverHoldsTheLoginsName(t *testing.T) {
+	few := credential.Rules{Length: 8, Exclude: "cdefghijklmnopqrstuvwxyzCDEFGHIJKLMNOPQRSTUVWXYZ23456789-_."} // leaves a, b, A, B, 0 and 1
+	for range 500 {
+		c, err := credential.Generate(rand.Reader, "bAb", few)
+		require.NoError(t, err)
+		require.NoError(t, credential.Check(c, few))
+		require.NotContains(t, strings.ToLower(c.Password.Reveal()), "bab")
+	}
+}
+
 func TestARandomSourceThatFailsMakesNoPassword(t *testing.T) {
-	_, err := credential.Generate(strings.NewReader("short"), credential.Rules{})
+	_, err := credential.Generate(strings.NewReader("short"), "sa", credential.Rules{})
 	require.ErrorContains(t, err, "generating a password")
 }
 

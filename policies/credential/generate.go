@@ -22,12 +22,13 @@ const (
 // maxDraws is far more than any rules need that leave something to draw.
 const maxDraws = 100_000
 
-// Generate makes a password that follows the rules from random, which must be crypto/rand.Reader outside of tests. It
-// holds every class of SQL Server's password policy that the rules leave characters of, and begins with a letter, so
-// that no program takes it for an option. An error means that the rules cannot be followed, or that random gave none.
-func Generate(random io.Reader, rules Rules) (Password, error) {
+// Generate makes a password for a login, from random, which must be crypto/rand.Reader outside of tests. It follows the
+// rules, holds every class of SQL Server's password policy that they leave characters of and not the login's name, and
+// begins with a letter, so that no program takes it for an option. An error means that the rules cannot be followed, or
+// that random gave none.
+func Generate(random io.Reader, username string, rules Rules) (Credential, error) {
 	if err := rules.Check(); err != nil {
-		return Password{}, fmt.Errorf("generating a password: %w", err)
+		return Credential{}, fmt.Errorf("generating a password: %w", err)
 	}
 	all, letters := rules.alphabet(lower+upper+digits+symbols), rules.alphabet(lower+upper)
 	text := make([]byte, rules.length())
@@ -39,14 +40,14 @@ func Generate(random io.Reader, rules Rules) (Password, error) {
 			}
 			n, err := rand.Int(random, big.NewInt(int64(len(alphabet))))
 			if err != nil {
-				return Password{}, fmt.Errorf("generating a password: %w", err)
+				return Credential{}, fmt.Errorf("generating a password: %w", err)
 			}
 			text[i] = alphabet[n.Int64()]
 		}
 		// Drawing again, instead of putting the missing class somewhere, keeps every password equally likely.
-		if classes(string(text)) == classes(all) && !rules.denies(string(text)) {
-			return NewPassword(string(text)), nil
+		if classes(string(text)) == classes(all) && !rules.denies(string(text)) && !holdsName(string(text), username) {
+			return Credential{Username: username, Password: NewPassword(string(text))}, nil
 		}
 	}
-	return Password{}, errors.New("generating a password: the deny list and exclude leave next to none: take short words out of the deny list")
+	return Credential{}, errors.New("generating a password: the deny list, exclude and the login's name leave next to none: take short words out of the deny list")
 }

@@ -12,10 +12,10 @@ import (
 
 func TestGeneratedPasswordsFollowTheRules(t *testing.T) {
 	generate := func(rules credential.Rules) string {
-		p, err := credential.Generate(rand.Reader, rules)
+		c, err := credential.Generate(rand.Reader, "sa", rules)
 		require.NoError(t, err)
-		require.NoError(t, credential.Check(credential.Credential{Username: "sa", Password: p}, rules))
-		return p.Reveal()
+		require.NoError(t, credential.Check(c, rules))
+		return c.Password.Reveal()
 	}
 	for range 500 {
 		require.Len(t, generate(credential.Rules{}), 32)
@@ -52,7 +52,7 @@ func TestRulesThatCannotBeFollowedSayWhatToChange(t *testing.T) {
 	} {
 		t.Run(story, func(t *testing.T) {
 			require.EqualError(t, test.rules.Check(), test.want)
-			_, err := credential.Generate(rand.Reader, test.rules)
+			_, err := credential.Generate(rand.Reader, "sa", test.rules)
 			require.EqualError(t, err, "generating a password: "+test.want)
 		})
 	}
@@ -67,8 +67,8 @@ func TestRulesThatCannotBeFollowedSayWhatToChange(t *testing.T) {
 				}
 			}
 		}
-		_, err := credential.Generate(rand.Reader, rules)
-		require.EqualError(t, err, "generating a password: the deny list and exclude leave next to none: take short words out of the deny list")
+		_, err := credential.Generate(rand.Reader, "sa", rules)
+		require.EqualError(t, err, "generating a password: the deny list, exclude and the login's name leave next to none: take short words out of the deny list")
 	})
 }
 
