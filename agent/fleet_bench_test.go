@@ -19,6 +19,7 @@ import (
 	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/gitsource/gittest"
 	"github.com/gitrota/gitrota/policies/credential"
+	"github.com/gitrota/gitrota/policies/guardrails"
 	"github.com/gitrota/gitrota/reconcile"
 	"github.com/gitrota/gitrota/reconcile/kube"
 	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
@@ -98,6 +99,7 @@ spec: {type: RotateAuth, databaseRef: {name: %[1]s}}
 	require.NoError(b, err)
 	controller := reconcile.NewController(reconcile.Options{
 		Repository: repository, Path: "rotations", StatusPath: "rotation-status", Log: slog.New(slog.DiscardHandler),
+		Guardrails: func() guardrails.Guardrails { return guardrails.Guardrails{MaxConcurrent: fleet} },
 		Engine: &reconcile.Engine{
 			Owner: "fleet", Cluster: adapter, Servers: reconcile.SQLServers{}, Clock: reconcile.WallClock{}, Random: rand.Reader,
 			Log: slog.New(slog.DiscardHandler), AllowHost: func(string) bool { return true },
