@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -20,10 +19,9 @@ const inflation = 8
 // packReader puts the objects of a pack into memory as they arrive.
 //
 // go-git's own parser, which reads a pack from a stream, keeps every object until the whole pack is read, and cannot
-// leave out those that are not wanted or wait for the base of a delta that is not there. Only its scanner, and its
-// deltas, are used here.
+// leave out those that are not wanted or wait for the base of a delta that is not there. Only its deltas are used here.
 type packReader struct {
-	scan *packfile.Scanner
+	scan *packScanner
 	into *objects
 
 	maxBlob  int64 // in bytes; 0: no blobs are kept
@@ -45,51 +43,51 @@ type delta struct {
 // read reads the pack to its end. Deltas whose base is nowhere are dropped: a server may lean on objects that were not
 // worth keeping here. Every object is known by the hash of what arrived, so that nothing false can get in.
 func (p *packReader) read(from io.Reader) error {
-	p.scan, p.at = packfile.NewScanner(from), map[int64]plumbing.Hash{}
-	_, count, err := p.scan.Header()
+	scan, count, err := scanPack(from)
 	if err != nil {
 		return err
 	}
+	p.scan, p.at = scan, map[int64]plumbing.Hash{}
 	for range count {
-		header, err := p.scan.NextObjectHeader()
+		entry, err := p.scan.next()
 		if err != nil {
 			return err
 		}
-		if err := p.object(header); errors.Is(err, errOversize) {
+		if err := p.object(entry); errors.Is(err, errOversize) {
 			return cmp.Or(p.settle(), err)
 		} else if err != nil {
 			return err
 		}
 	}
-	if _, err := p.scan.Checksum(); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, from); err != nil {
+	if err := p.scan.end(); err != nil {
 		return err
 	}
 	return p.settle()
 }
 
-func (p *packReader) object(header *packfile.ObjectHeader) error {
-	kind := header.Type
-	base := delta{offset: header.Offset, base: header.Reference, baseOffset: header.OffsetReference}
+func (p *packReader) object(e packEntry) error {
+	kind := e.kind
+	base := delta{offset: e.offset, base: e.base, baseOffset: e.baseOffset}
 	if kind.IsDelta() {
 		kind = p.kindOf(base)
 	}
 	if kind == plumbing.BlobObject && p.maxBlob == 0 {
-		p.at[header.Offset] = plumbing.ZeroHash
-		return nil // the scanner passes over what is not read
+		p.at[e.offset] = plumbing.ZeroHash
+		return p.scan.skip(e.size)
 	}
 	// A delta of unknown kind may be one of a blob.
-	if header.Length > p.maxBlob && p.abort && (kind == plumbing.BlobObject || kind == plumbing.InvalidObject) {
+	if e.size > p.maxBlob && p.abort && (kind == plumbing.BlobObject || kind == plumbing.InvalidObject) {
 		return errOversize
 	}
-	read, err := p.inflate(header.Length)
+	if p.maxBytes -= e.size; e.size < 0 || p.maxBytes < 0 {
+		return &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
+	}
+	read, err := p.scan.content(e.size)
 	if err != nil {
 		return err
 	}
-	if !header.Type.IsDelta() {
-		p.at[header.Offset] = p.into.add(kind, read)
+	if !e.kind.IsDelta() {
+		p.at[e.offset] = p.into.add(kind, read)
 		return nil
 	}
 	base.bytes = read
@@ -98,26 +96,6 @@ func (p *packReader) object(header *packfile.ObjectHeader) error {
 		p.pending = append(p.pending, base)
 	}
 	return err
-}
-
-// inflate reads the content that follows a header. The size that the header claims is checked, not trusted.
-func (p *packReader) inflate(size int64) ([]byte, error) {
-	if p.maxBytes -= size; size < 0 || p.maxBytes < 0 {
-		return nil, &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
-	}
-	const trusted = 64 << 10
-	buffer := bytes.NewBuffer(make([]byte, 0, min(size, trusted)))
-	n, _, err := p.scan.NextObject(buffer)
-	if err != nil {
-		return nil, err
-	}
-	if n != size {
-		return nil, fmt.Errorf("an object of the pack has %d bytes and not %d", n, size)
-	}
-	if size > trusted {
-		return bytes.Clone(buffer.Bytes()), nil
-	}
-	return buffer.Bytes(), nil
 }
 
 func (p *packReader) baseOf(d delta) (content, bool) {

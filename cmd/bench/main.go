@@ -49,6 +49,10 @@ func run(args []string) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %q is no flag; to measure some rows only, give -rows %s\n", flags.Arg(0), flags.Arg(0))
+		return 2
+	}
 	size := full
 	if *quick {
 		size = small
