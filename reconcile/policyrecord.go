@@ -58,8 +58,7 @@ type inForce struct {
 	read *manifest.Policy // what it says
 }
 
-// readPolicies reads the record of the policies in force, without those that the guardrails do not allow any more. What
-// this process knows is newer.
+// readPolicies reads the record of the policies in force, without those that the guardrails do not allow any more.
 func (c *Controller) readPolicies(ctx context.Context, written *gitsource.Snapshot) ([]inForce, error) {
 	record, err := c.readRecord(ctx, written)
 	if err != nil {
@@ -76,13 +75,18 @@ func (c *Controller) readPolicies(ctx context.Context, written *gitsource.Snapsh
 	return found, nil
 }
 
-// readRecord returns what was recorded last, wherever that counts.
+// readRecord returns what was recorded last: in the cluster, else by this process, else in Git.
 func (c *Controller) readRecord(ctx context.Context, written *gitsource.Snapshot) ([]policy, error) {
-	if c.PolicyRecord != "" && c.kept == nil {
-		record, there, err := c.readKept(ctx)
-		if err != nil || there {
-			return record, err
+	if err := c.readKept(ctx); err != nil {
+		return nil, err
+	}
+	if c.kept != nil { // also where a reading was cut off after that, and nothing else is known yet
+		record, err := parsePolicies([]byte(c.kept.Data[policiesFile].Reveal()))
+		if err != nil {
+			c.kept = nil // somebody may mend it
+			return nil, fmt.Errorf("the Secret %s, the record of the policies in force, cannot be read: %w; restore its key %s from that file in the status path", c.PolicyRecord, err, policiesFile)
 		}
+		return record, nil
 	}
 	if c.policies != nil {
 		return *c.policies, nil
@@ -95,26 +99,25 @@ func (c *Controller) readRecord(ctx context.Context, written *gitsource.Snapshot
 	return record, nil
 }
 
-// readKept reads the record of the cluster, if there is one.
-func (c *Controller) readKept(ctx context.Context) ([]policy, bool, error) {
+// readKept reads the record of the cluster, if there is one and it is not known.
+func (c *Controller) readKept(ctx context.Context) error {
+	if c.PolicyRecord == "" || c.kept != nil {
+		return nil
+	}
 	namespace, name, _ := strings.Cut(c.PolicyRecord, "/")
 	secret, err := c.Engine.Cluster.Secret(ctx, namespace, name)
 	if errors.Is(err, ErrNotFound) {
-		return nil, false, nil
+		return nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("the record of the policies in force: %w", err)
+		return fmt.Errorf("the record of the policies in force: %w", err)
 	}
 	if of := secret.Annotations[annotationRepository]; of != c.recordOf() {
-		return nil, false, fmt.Errorf("the Secret %s records the policies in force of %q and not of %s; give each agent a Secret of its own or, if the repository has moved, set its annotation %s to %q",
+		return fmt.Errorf("the Secret %s records the policies in force of %q and not of %s; give each agent a Secret of its own or, if the repository has moved, set its annotation %s to %q",
 			c.PolicyRecord, of, c.recordOf(), annotationRepository, c.recordOf())
 	}
-	record, err := parsePolicies([]byte(secret.Data[policiesFile].Reveal()))
-	if err != nil {
-		return nil, false, fmt.Errorf("the Secret %s, the record of the policies in force, cannot be read: %w; restore its key %s from that file in the status path", c.PolicyRecord, err, policiesFile)
-	}
 	c.kept = &secret
-	return record, true, nil
+	return nil
 }
 
 // recordOf says whose policies in force are recorded.

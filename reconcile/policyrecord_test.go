@@ -1,11 +1,14 @@
 package reconcile_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
 )
@@ -67,6 +70,38 @@ func TestWhoCanWriteEverywhereInTheRepositoryCannotMakeANewAgentForgetAPolicy(t 
 			require.Equal(t, reconcile.PhaseSuccessful, s.status(s.repo, "r").Phase, "who asks properly is served")
 		})
 	}
+}
+
+// interrupted is a repository that does not say once who brought what.
+type interrupted struct {
+	reconcile.Repository
+	before bool
+}
+
+func (r *interrupted) Origins(ctx context.Context, revision string, paths ...string) (map[string]gitsource.Origin, error) {
+	if !r.before {
+		r.before = true
+		return nil, errors.New("the connection was cut")
+	}
+	return r.Repository.Origins(ctx, revision, paths...)
+}
+
+func TestAReadingThatIsCutOffAfterTheRecordWasReadForgetsNoPolicy(t *testing.T) {
+	s := newSigned(t)
+	s.repo.Commit(map[string]string{policyFile: policy(twoSignatures)}, "Ask for signatures")
+	s.round(s.controller(s.remembering(), schedule{}.at))
+	record := s.policiesInGit()
+	s.repo.Delete("Away with them", policyFile, "status/policies.yaml")
+	s.by(s.dana, map[string]string{"rotations/r.yaml": request("r")}, "Rotate")
+
+	c := s.controller(s.remembering(), schedule{}.at)
+	c.Repository = &interrupted{Repository: c.Repository}
+	c.Statuses = c.Repository
+	require.ErrorContains(t, c.Poll(t.Context()), "the connection was cut")
+	s.round(c)
+	require.Zero(t, s.rotated())
+	require.Equal(t, reconcile.PhaseWaitingForApproval, s.status(s.repo, "r").Phase)
+	require.Equal(t, record, s.policiesInGit())
 }
 
 func TestAPolicyThatGitSaysIsInForceIsRememberedWhateverGoesWrong(t *testing.T) {
