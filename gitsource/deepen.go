@@ -73,7 +73,7 @@ func (r *Repository) deepen(ctx context.Context, m *mirror, known *objects, dept
 func (r *Repository) history(ctx context.Context, what protocol.Fetch, into *objects) error {
 	return r.upload(ctx, func(u *upload, _ bool) error {
 		unpacking := u.unpacking(into)
-		unpacking.maxBlob = 0
+		unpacking.maxBlob, unpacking.abort = 0, false // files are passed over, whatever their size
 		if u.v2() != nil {
 			return u.fetch(ctx, what, unpacking)
 		}

@@ -16,6 +16,9 @@ var errOversize = errors.New("the pack has a blob that is too large")
 // inflation is how much larger than a pack its objects may be before it is taken for a trap.
 const inflation = 8
 
+// maxWaiting is how many bytes of a pack may wait for their bases.
+const maxWaiting = 16 << 20
+
 // packReader puts the objects of a pack into memory as they arrive.
 //
 // go-git's own parser, which reads a pack from a stream, keeps every object until the whole pack is read, and cannot
@@ -25,11 +28,12 @@ type packReader struct {
 	into *objects
 
 	maxBlob  int64 // in bytes; 0: no blobs are kept
-	abort    bool  // at a blob of more, rather than keeping it
+	abort    bool  // at a blob of more, where it is known to be one, rather than keeping it
 	maxBytes int64 // of everything that is kept
 
 	at      map[int64]plumbing.Hash // what was found at an offset; zero for a blob that was not kept
 	pending []delta
+	waiting int64 // bytes that were ever pending
 }
 
 // delta is an object that was not put together yet, for want of its base.
@@ -75,9 +79,11 @@ func (p *packReader) object(e packEntry) error {
 		p.at[e.offset] = plumbing.ZeroHash
 		return p.scan.skip(e.size)
 	}
-	// A delta of unknown kind may be one of a blob.
-	if e.size > p.maxBlob && p.abort && (kind == plumbing.BlobObject || kind == plumbing.InvalidObject) {
+	switch {
+	case kind == plumbing.BlobObject && e.size > p.maxBlob && p.abort:
 		return errOversize
+	case kind == plumbing.InvalidObject && !p.mayWait(e.size):
+		return p.scan.skip(e.size)
 	}
 	if p.maxBytes -= e.size; e.size < 0 || p.maxBytes < 0 {
 		return &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
@@ -96,6 +102,17 @@ func (p *packReader) object(e packEntry) error {
 		p.pending = append(p.pending, base)
 	}
 	return err
+}
+
+// mayWait reports whether a delta is kept whose base has not been seen. The base may come later in the pack, or be
+// something that is not kept here and that the server believes to be: then nothing is lost, for what is needed is asked
+// for by its name, and comes without leaning on anything.
+func (p *packReader) mayWait(size int64) bool {
+	if p.waiting+size > maxWaiting {
+		return false
+	}
+	p.waiting += size
+	return true
 }
 
 func (p *packReader) baseOf(d delta) (content, bool) {
