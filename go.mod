@@ -2,6 +2,9 @@ module github.com/gitrota/gitrota
 
 go 1.26.0
 
+// Test binaries need it as programs do: see cmd/gitrota/main.go.
+godebug x509negativeserial=1
+
 require (
 	filippo.io/age v1.3.2
 	github.com/ProtonMail/go-crypto v1.5.2

@@ -1,3 +1,6 @@
+// What SQL Server makes for itself is readable with it: see cmd/gitrota/main.go.
+//go:debug x509negativeserial=1
+
 // Command bench shows what the Git side of gitrota costs, in one table: `make bench`.
 //
 // Every row has its yardsticks beside it, measured in the same run, on the same machine, against the same server: git

@@ -1,3 +1,6 @@
+// What SQL Server makes for itself is readable with it: see cmd/gitrota/main.go.
+//go:debug x509negativeserial=1
+
 // Command demo shows gitrota at work, from nothing to two rotated passwords: `make demo`.
 //
 // It starts a Kubernetes control plane with a SQL Server stand-in (cmd/devcluster), a Git server, and the agent as it

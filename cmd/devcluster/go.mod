@@ -2,6 +2,9 @@ module github.com/gitrota/gitrota/cmd/devcluster
 
 go 1.26.0
 
+// Test binaries need it as programs do: see cmd/gitrota/main.go.
+godebug x509negativeserial=1
+
 require (
 	github.com/microsoft/go-mssqldb v1.11.2
 	github.com/stretchr/testify v1.12.1

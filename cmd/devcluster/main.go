@@ -1,3 +1,6 @@
+// What SQL Server makes for itself is readable with it: see cmd/gitrota/main.go.
+//go:debug x509negativeserial=1
+
 // Devcluster is a Kubernetes cluster in one program, for gitrota's tests and its demonstration, on a machine without
 // containers: a real etcd, kube-apiserver and kube-controller-manager, a stand-in for what KubeDB does with a
 // MSSQLServer, and pods that run a SQL Server stand-in. See `devcluster --help`.

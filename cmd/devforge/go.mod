@@ -2,6 +2,9 @@ module github.com/gitrota/gitrota/cmd/devforge
 
 go 1.26.2
 
+// Test binaries need it as programs do: see cmd/gitrota/main.go.
+godebug x509negativeserial=1
+
 require code.gitea.io/gitea v1.26.0
 
 require (

@@ -1,3 +1,6 @@
+// What SQL Server makes for itself is readable with it: see cmd/gitrota/main.go.
+//go:debug x509negativeserial=1
+
 // Devforge is a real Gitea in one program, for gitrota's tests: a forge with users, pull requests, reviews and webhooks
 // on a machine without containers. See `devforge --help`.
 package main

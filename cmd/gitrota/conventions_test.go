@@ -135,6 +135,36 @@ func TestFilesAreShortAndAtHomeAnywhere(t *testing.T) {
 	})
 }
 
+// Go refuses half of the certificates that SQL Server makes for itself unless it is told otherwise. go.mod tells test
+// binaries; what `go install` builds somewhere else hears of it from its own main package alone.
+func TestEveryProgramReadsTheCertificatesThatSQLServerMakes(t *testing.T) {
+	const setting = "x509negativeserial=1"
+	programs := map[string]int{}
+	eachFile(t, func(name string, content []byte) {
+		switch {
+		case path.Base(name) == "go.mod":
+			require.Contains(t, strings.Split(string(content), "\n"), "godebug "+setting, "%s: tests dial SQL Servers too", name)
+		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
+			file := parse(t, filepath.Join(topLevel, name))
+			if file.Name.Name != "main" {
+				return
+			}
+			programs[path.Dir(name)] += 0
+			for _, group := range file.Comments {
+				for _, comment := range group.List {
+					if comment.Text == "//go:debug "+setting && comment.Pos() < file.Package {
+						programs[path.Dir(name)]++
+					}
+				}
+			}
+		}
+	})
+	require.Contains(t, programs, "cmd/gitrota")
+	for program, said := range programs {
+		require.Equal(t, 1, said, "a file of %s should say //go:debug %s before its package clause", program, setting)
+	}
+}
+
 func TestTheTopLevelIsATableOfContents(t *testing.T) {
 	expected := []string{"LICENSE", "Makefile", "README.md", "agent", "cmd", "examples", "gitsource", "go.mod", "go.sum", "policies", "reconcile"}
 	entries, err := os.ReadDir(topLevel)

@@ -16,10 +16,18 @@ func indented(text string) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n      ")
 }
 
+// issued gives a server a certificate that clients can check.
+func issued(t *testing.T, names ...string) func(*mssqltest.Options) {
+	t.Helper()
+	certificate, err := mssqltest.Issued(names...)
+	require.NoError(t, err)
+	return func(o *mssqltest.Options) { o.Certificate = certificate }
+}
+
 func TestTheCertificateOfAServerIsCheckedAsItsDocumentSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	other := w.outside("another")
+	other := w.outside("another", issued(t, "127.0.0.1"))
 	stories := []struct {
 		name    string
 		tls     func(s *outside) string
@@ -50,7 +58,7 @@ func TestTheCertificateOfAServerIsCheckedAsItsDocumentSays(t *testing.T) {
 	require.Equal(t, block.Bytes, other.StandIn().CertificateDER())
 	files, servers, before := map[string]string{}, map[string]*outside{}, map[string]credential.Credential{}
 	for _, story := range stories {
-		s := w.outside(story.name, func(o *mssqltest.Options) { o.ServerName = "sql1.example.com" })
+		s := w.outside(story.name, issued(t, "sql1.example.com", "localhost", "127.0.0.1"))
 		before[story.name] = s.login("app")
 		w.keep(story.name+"-auth", before[story.name])
 		servers[story.name] = s

@@ -2,8 +2,6 @@ package mssql
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +18,8 @@ const (
 	ReasonUnreachable = "ServerUnreachable"
 	// ReasonStarting: the server is there but takes no logins now (18401, 18451, 18461, 6005, 17142, 40613).
 	ReasonStarting = "ServerNotOpen"
-	// ReasonUntrusted: the server's certificate is not signed by the expected authority or not for this name.
+	// ReasonUntrusted: the server's certificate is not signed by the expected authority, not for this name, not valid now,
+	// or cannot be read at all.
 	ReasonUntrusted = "CertificateUntrusted"
 	// ReasonRefusedLogin: the server refused the credential (18456).
 	ReasonRefusedLogin = "CredentialRefused"
@@ -53,12 +52,8 @@ func loginFault(ctx context.Context, endpoint Endpoint, login credential.Credent
 		return classified
 	}
 	text := credential.Scrub(err.Error(), login.Password)
-	var unknownAuthority x509.UnknownAuthorityError
-	var verification *tls.CertificateVerificationError
-	// The driver flattens the TLS error into text for all but strict connections.
-	if errors.As(err, &unknownAuthority) || errors.As(err, &verification) || strings.Contains(text, "failed to verify certificate") {
-		return fault.New(fault.Refuse, ReasonUntrusted, "check the CA that signs the server's certificates",
-			"%s (%s): %s", endpoint.Name, endpoint.Address, text)
+	if why, hint, is := untrusted(text); is {
+		return fault.New(fault.Refuse, ReasonUntrusted, hint, "%s (%s): the server's certificate %s: %s", endpoint.Name, endpoint.Address, why, text)
 	}
 	var server mssql.Error
 	if !asServerError(err, &server) {

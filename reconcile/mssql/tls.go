@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"strings"
 )
 
 // TLS says how a server's certificate is checked.
@@ -45,4 +46,34 @@ func (t TLS) isPinned(shown []*x509.Certificate) error {
 		return nil
 	}
 	return errors.New("failed to verify certificate: the server shows another one than the one that is pinned")
+}
+
+// untrusted tells what is wrong with a certificate, and what to do, from the text of the error that ended a login. It is
+// false where the login failed of something else. Text is all there is: the driver makes it of the TLS error.
+func untrusted(text string) (why, hint string, is bool) {
+	if !strings.Contains(text, "TLS Handshake failed") || !strings.Contains(text, "certificate") {
+		return "", "", false
+	}
+	for _, known := range certificateProblems {
+		if strings.Contains(text, known.sign) {
+			return known.why, known.hint, true
+		}
+	}
+	return "was not accepted", "see the server's certificate: openssl s_client cannot speak TDS, but mssql.conf says where it is", true
+}
+
+// certificateProblems are looked through in their order: the same text can hold several signs.
+var certificateProblems = []struct{ sign, why, hint string }{
+	{"the one that is pinned", "is not the one that is pinned", "pin the one that the server shows now, if it is the right server"},
+	{"x509: negative serial number", "has a negative serial number, as those that SQL Server makes for itself, and this process was told to refuse it",
+		"remove x509negativeserial from the environment variable GODEBUG, or give the server a certificate of its own"},
+	{"failed to parse certificate from server", "cannot be read", "give the server a certificate that keeps to RFC 5280"},
+	{"expired or is not yet valid", "is not valid now", "renew it, or set the clocks right"},
+	{"signed by unknown authority", "is not signed by an authority that is trusted for it", "check the CA that signs the server's certificates"},
+	{"keys are insecure", "has a key that is too short", "give the server a certificate with an RSA key of 2048 bits or more, or an ECDSA one"},
+	{"RSA key larger than", "has a key that is too long", "give the server a certificate with an RSA key of up to 8192 bits, or an ECDSA one"},
+	{"x509: certificate is valid for", "is for another name", "let it hold the name, or say in tls.serverName which one it holds"},
+	{"x509: certificate is not valid for any names", "is for no name", "let it hold the name of the server"},
+	{"x509: cannot validate certificate for", "is for no address", "let it hold the address, or say in tls.serverName which name it holds"},
+	{"legacy Common Name", "has its name in the wrong place", "let it hold the name as a subject alternative name"},
 }

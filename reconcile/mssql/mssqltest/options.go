@@ -31,9 +31,10 @@ type Options struct {
 	// SAPassword is MSSQL_SA_PASSWORD: the password that sa gets at the first start. Where DataDir has a master.json
 	// already it is ignored, as SQL Server ignores it.
 	SAPassword credential.Password
-	// ServerName is @@SERVERNAME and a name in the certificate; empty is "mssqltest".
+	// ServerName is @@SERVERNAME; empty is "mssqltest".
 	ServerName string
-	// Certificate serves TLS; nil is a self-signed one that is made at the start.
+	// Certificate serves TLS; nil is one that the server makes for itself at each start, as in [SelfMade] and with a random
+	// serial number, which no client can check and Go parses only with x509negativeserial=1.
 	Certificate *tls.Certificate
 	// Encryption is what clients are told about it.
 	Encryption Encryption

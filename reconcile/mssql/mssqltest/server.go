@@ -93,7 +93,7 @@ func (s *Server) listen() (err error) {
 		return err
 	}
 	if s.certificate = s.options.Certificate; s.certificate == nil {
-		s.certificate, err = selfSigned(s.options.ServerName, s.listener.Addr())
+		s.certificate, err = selfMade()
 	}
 	if err != nil {
 		return errors.Join(err, s.listener.Close())

@@ -1,6 +1,7 @@
 package mssqltest_test
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"strconv"
@@ -41,8 +42,16 @@ func instance(t testing.TB, server *mssqltest.Server) *mssqltest.Instance {
 	require.NoError(t, err)
 	number, err := strconv.Atoi(port)
 	require.NoError(t, err)
-	return &mssqltest.Instance{Host: host, Port: number, CA: server.CertificatePEM(),
+	return &mssqltest.Instance{Host: host, Port: number, TrustServerCertificate: true,
 		Admin: credential.Credential{Username: "sa", Password: saPassword}}
+}
+
+// issued is a certificate that a client can check.
+func issued(t testing.TB, names ...string) *tls.Certificate {
+	t.Helper()
+	certificate, err := mssqltest.Issued(names...)
+	require.NoError(t, err)
+	return certificate
 }
 
 func readFile(t *testing.T, path string) string {

@@ -77,10 +77,14 @@ func StandIn(t testing.TB, options ...func(*Options)) *Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Instance{
-		Host: host, Port: number, CA: server.CertificatePEM(), standIn: server,
+	i := &Instance{
+		Host: host, Port: number, TrustServerCertificate: o.Certificate == nil, standIn: server,
 		Admin: credential.Credential{Username: "sa", Password: o.SAPassword},
 	}
+	if o.Certificate != nil {
+		i.CA = server.CertificatePEM()
+	}
+	return i
 }
 
 func realServer(t testing.TB, dsn string) *Instance {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestTargetCanBeAServerThatRunsAlready(t *testing.T) {
-	server := start(t, mssqltest.Options{})
+	server := start(t, mssqltest.Options{Certificate: issued(t, "127.0.0.1")})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	writeFile(t, ca, string(server.CertificatePEM()))
 	dsn := url.URL{
