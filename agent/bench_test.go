@@ -114,7 +114,7 @@ func rotateByHand(b *testing.B, cluster *kubetest.Cluster, adapter *kube.Cluster
 	login := credential.Credential{Username: "sa", Password: secret.Data["password"]}
 	session, err := mssql.Open(b.Context(), endpoint, login)
 	require.NoError(b, err)
-	require.NoError(b, session.SetPassword(b.Context(), "sa", next.Password, credential.Password{}))
+	require.NoError(b, session.SetPassword(b.Context(), mssql.Change{Login: "sa", Next: next.Password}))
 	session.Close()
 	secret.Data["password"] = next.Password
 	_, err = adapter.UpdateSecret(b.Context(), secret)

@@ -34,6 +34,7 @@ func (r *rotation) steps() map[stepKind]func(context.Context, world, step) error
 		stepStage:      r.stage,
 		stepPause:      r.pause,
 		stepApply:      r.apply,
+		stepProve:      r.prove,
 		stepPromote:    r.promote,
 		stepRepair:     r.repair,
 		stepRestarts:   r.listRestarts,

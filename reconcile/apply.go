@@ -32,7 +32,13 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	status := r.status.clone()
 	status.set(condition(TypeStaged, stagedMessage(w)), r.Clock.Now())
 	keeper.Record, keeper.Owner = &status, r.Owner
-	return r.keep(ctx, keeper)
+	if err := r.keep(ctx, keeper); err != nil {
+		return err
+	}
+	for _, s := range r.servers {
+		s.proved(false) // nobody else has had the time to set what was made here
+	}
+	return nil
 }
 
 // newCredential makes the credential to rotate to, with its escrow, or takes it from the user or, for a rollback, from the
@@ -66,90 +72,15 @@ func (r *rotation) apply(ctx context.Context, w world, s step) error {
 	if replica.expired {
 		return r.changeExpired(ctx, w, replica)
 	}
-	return r.setPassword(ctx, w, replica, next, w.keeper.Live.Password)
-}
-
-// setPassword gives a login its password on one replica; old is the one that it has.
-func (r *rotation) setPassword(ctx context.Context, w world, replica replica, to credential.Credential, old credential.Password) error {
-	s := r.of(replica.Replica)
-	if s.facts.Resets {
-		old = credential.Password{}
-	}
-	session, done, err := r.forChange(ctx, w, replica, s)
-	if err != nil {
-		return err
-	}
-	err = session.SetPassword(ctx, to.Username, to.Password, old)
-	done()
-	if err == nil {
-		s.last = to
-	}
-	if s.facts.Compares || s.took != unknown && isRefusal(err) {
-		return err
-	}
-	return r.readBackByLogin(ctx, w, replica, to, err)
-}
-
-// isRefusal reports whether the server has said no, so that nothing was changed.
-func isRefusal(err error) bool {
-	return err != nil && (fault.As(err).Class == fault.Refuse || fault.As(err).Class == fault.Stop)
-}
-
-// forChange returns the session to change a password on, and what to do with it afterwards.
-func (r *rotation) forChange(ctx context.Context, w world, replica replica, s *server) (Session, func(), error) {
-	if !w.admin.IsZero() {
-		return s.session, func() {}, nil // should it break, the administrator comes back at any time
-	}
-	session := s.spare
-	s.spare = nil
-	if session != nil {
-		return session, session.Close, nil
-	}
-	login := s.login
-	if !s.last.IsZero() {
-		login = s.last
-	}
-	session, err := r.Servers.Open(ctx, replica.Endpoint, login)
-	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.refused[login] {
-		// It was accepted a moment ago, so somebody has changed the password since: another agent with the same staged
-		// credential, most likely, or this rotation on its way back. The open session can do it, too.
-		s.refused[login] = true
-		return s.session, func() {}, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return session, session.Close, nil
-}
-
-// readBackByLogin finds out what became of a change on a server that cannot compare: by one login with what was set. It
-// is refused only if the change did not happen.
-func (r *rotation) readBackByLogin(ctx context.Context, w world, replica replica, set credential.Credential, changed error) error {
-	s := r.of(replica.Replica)
-	s.took = unknown
-	session, err := r.Servers.Open(ctx, replica.Endpoint, set)
-	switch {
-	case err == nil && w.admin.IsZero():
-		err = r.greet(ctx, w, replica, session, set)
-	case err == nil:
-		session.Close()
-	}
-	if err == nil {
-		s.took = no
-		if set == w.keeper.Next.Credential {
-			s.took = yes
-		}
-		return nil
-	}
-	if changed != nil {
-		return changed
-	}
-	return err
+	return r.setPassword(ctx, w, replica, next, replica.hash)
 }
 
 // changeExpired changes a password that has expired, which a server lets its login do while it logs in.
 func (r *rotation) changeExpired(ctx context.Context, w world, replica replica) error {
 	s := r.of(replica.Replica)
+	if err := r.confirm(ctx); err != nil {
+		return err // the server compares the old password itself
+	}
 	session, err := r.Servers.OpenWithNewPassword(ctx, replica.Endpoint, w.keeper.Live.Credential, w.keeper.Next.Password)
 	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.raced {
 		s.raced, s.expired = true, false // its answer was lost, or another agent was quicker: the new one opens it
@@ -178,7 +109,7 @@ func (r *rotation) fence(ctx context.Context, w world, _ step) error {
 // history stands in the way.
 func (r *rotation) revert(ctx context.Context, w world, s step) error {
 	replica := w.replica(s.target)
-	if err := r.setPassword(ctx, w, replica, w.keeper.Live.Credential, w.keeper.Next.Password); err != nil {
+	if err := r.setPassword(ctx, w, replica, w.keeper.Live.Credential, replica.hash); err != nil {
 		return err
 	}
 	if w.keeper.TryFirst[replica.Name] == keyNext {

@@ -73,8 +73,8 @@ type Servers interface {
 // Session is one authenticated connection to a SQL Server, as [mssql.Session] documents it.
 type Session interface {
 	Facts(ctx context.Context, login string) (mssql.Facts, error)
-	Accepts(ctx context.Context, login string, passwords ...credential.Password) ([]bool, error)
-	SetPassword(ctx context.Context, login string, next, old credential.Password) error
+	Accepts(ctx context.Context, login string, passwords ...credential.Password) ([]bool, mssql.Hash, error)
+	SetPassword(ctx context.Context, change mssql.Change) error
 	Group(ctx context.Context) (mssql.Group, error)
 	Sessions(ctx context.Context, login string) (int, error)
 	Close()

@@ -380,7 +380,7 @@ func TestTheOracleNoticesWhatItIsThereFor(t *testing.T) {
 		})
 		t.Run("writes are not conditional, "+m.String(), func(t *testing.T) {
 			bad := 0
-			for n := range uint64(200) {
+			for n := uint64(0); n < 5000 && bad == 0; n++ {
 				world, statuses := playTwo(m, n, func(i *incarnation) reconcile.Cluster { return unconditional{i} })
 				var total tally
 				for _, status := range statuses {

@@ -48,10 +48,16 @@ type replica struct {
 	contained bool // its logins are those of a contained group, on the group's primary
 	primary   bool
 	connected bool // a session is open
-	// next: whether the staged credential is the login's.
+	// next: whether the staged credential is the login's, and hash what the server said so of; zero: it shows none.
 	next answer
-	// retired: whether the login that was switched away from has its retired password.
-	retired answer
+	hash mssql.Hash
+	// acknowledged: that is the server's word for an ALTER alone. It cannot compare, and no login has proven it yet.
+	acknowledged bool
+	// tried: a login with the staged credential was refused, and is not tried again before it is set again.
+	tried bool
+	// retired: whether the login that was switched away from has its retired password, with the hash of that login.
+	retired     answer
+	retiredHash mssql.Hash
 	// expired: the live password is right, but has to be changed before anything else can be done with it.
 	expired bool
 	// verified: since the promotion, a fresh login with the new credential succeeded, and the previous one is refused.
@@ -70,6 +76,7 @@ const (
 	stepStage      stepKind = "stage"       // the new credential into the keeper
 	stepPause      stepKind = "pause"       // the KubeDB object
 	stepApply      stepKind = "apply"       // the new password on a replica
+	stepProve      stepKind = "prove"       // by one login, what a replica that cannot compare has acknowledged or left open
 	stepPromote    stepKind = "promote"     // the new credential into the auth Secret
 	stepRepair     stepKind = "repair"      // note that the auth Secret was overwritten, so that it is promoted once more
 	stepRestarts   stepKind = "restarts"    // list the pods that carry the old password
@@ -145,7 +152,10 @@ func advance(w world) step {
 		return step{kind: stepWait, err: err}
 	}
 	for _, r := range w.replicas {
-		if r.next != yes {
+		switch {
+		case r.next == yes && r.acknowledged, r.next == unknown && !r.tried:
+			return step{kind: stepProve, target: r.Name}
+		case r.next != yes:
 			if s, ok := pause(w); ok {
 				return s
 			}
@@ -210,7 +220,7 @@ func complete(w world) step {
 
 // retire decides what becomes of the login that a pair was switched away from.
 func retire(w world) step {
-	if w.keeper.Retired.Username != w.keeper.Live.Username || w.keeper.Retired.RotationID != w.keeper.Next.RotationID {
+	if !w.keeper.retiring() {
 		return step{kind: stepGrace}
 	}
 	for _, r := range w.replicas {
@@ -227,7 +237,11 @@ func revert(w world) step {
 		return step{kind: stepFence}
 	}
 	for _, r := range w.replicas { // those that can be reached do not wait for those that cannot
-		if r.connected && r.next != no {
+		switch {
+		case !r.connected:
+		case r.next == no && r.acknowledged, r.next == unknown && !r.tried:
+			return step{kind: stepProve, target: r.Name}
+		case r.next != no:
 			return step{kind: stepRevert, target: r.Name}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
@@ -112,11 +111,15 @@ func (r *rotation) putBack(ctx context.Context) {
 		if s.session == nil || s.last != next || live.Username != next.Username {
 			continue
 		}
-		old := next.Password
-		if s.facts.Resets {
-			old = credential.Password{}
+		is, hash, err := s.accepts(ctx, next)
+		if is == no {
+			continue
 		}
-		err := s.session.SetPassword(ctx, live.Username, live.Password, old)
+		change := mssql.Change{Login: live.Username, Next: live.Password, If: hash}
+		if !s.facts.Resets || hash.IsZero() && !s.withoutOld {
+			change.Old = next.Password
+		}
+		err = s.session.SetPassword(ctx, change)
 		r.Log.Warn("the keeper is lost, so the previous password was put back", "replica", uid, "error", err)
 	}
 }

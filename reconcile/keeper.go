@@ -97,6 +97,11 @@ func (k *Keeper) finished(id string) (Finished, bool) {
 	return Finished{}, false
 }
 
+// retiring reports whether the password that the previous login of a pair is to be given has been made.
+func (k *Keeper) retiring() bool {
+	return k.Retired.Username == k.Live.Username && k.Retired.RotationID == k.Next.RotationID && k.Next.RotationID != ""
+}
+
 // settle makes the staged credential the live one. What was live goes into the history with it, in the same write: so
 // every password that was live is there, also those from before there was a policy, and none that was not.
 func (k *Keeper) settle(digestCost int, random io.Reader) error {

@@ -118,7 +118,7 @@ func (r *rotation) isLive(ctx context.Context, w world, replica Replica) (bool, 
 	if w.admin.IsZero() {
 		return true, nil
 	}
-	accepted, err := session.Accepts(ctx, live.Username, live.Password)
+	accepted, _, err := session.Accepts(ctx, live.Username, live.Password)
 	if err != nil {
 		return false, err
 	}

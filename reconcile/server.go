@@ -28,10 +28,13 @@ type server struct {
 	verified bool
 	alone    bool // it is no member of an availability group, and will not become one
 	unproven bool // that the previous credential is refused
-	// took is what a login has told of the staged credential, where the server cannot compare.
-	took answer
-	// retired: the server was given the retired password in this run, and could not be asked.
-	retired bool
+	// What follows is of a server that cannot compare. took is what is known of the staged credential, by a login or, if it
+	// is only acknowledged, by an ALTER.
+	took         answer
+	acknowledged bool
+	tried        bool // a login with it was refused
+	retired      bool // the server has acknowledged the retired password in this run
+	withoutOld   bool // it does not know OLD_PASSWORD
 }
 
 // of returns what is known of a replica.
@@ -80,33 +83,20 @@ func (r *rotation) ask(ctx context.Context, w *world, state replica) (replica, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	next, err := r.accepts(ctx, s, w.loginToChange(), w.keeper.Next.Password)
-	if err == nil && w.keeper.Retired.RotationID != "" && w.keeper.Retired.RotationID == w.keeper.Next.RotationID {
-		state.retired, err = r.accepts(ctx, s, w.keeper.Retired.Username, w.keeper.Retired.Password)
-		if errors.Is(err, mssql.ErrCannotCompare) {
-			state.retired, err = no, nil
-			if s.retired {
-				state.retired = yes
-			}
-		}
-	}
-	switch {
-	case errors.Is(err, mssql.ErrCannotCompare):
-		next = s.took
-		if w.admin.IsZero() && s.login == w.keeper.Next.Credential {
-			next = yes
-		}
-	case err != nil:
+	err := s.compare(ctx, w.keeper, &state)
+	if errors.Is(err, mssql.ErrCannotCompare) {
+		s.recall(&state)
+	} else if err != nil {
 		r.lose(state.Replica, err)
 		return state, nil
 	}
-	state.connected, state.next = true, next
+	state.connected = true
 	s.last = credential.Credential{}
 	switch {
 	case w.keeper.Next.IsZero():
-	case next == yes:
+	case state.next == yes:
 		s.last = w.keeper.Next.Credential
-	case next == no:
+	case state.next == no:
 		s.last = w.keeper.Live.Credential
 	}
 	if w.admin.IsZero() {
@@ -123,26 +113,43 @@ func (r *rotation) ask(ctx context.Context, w *world, state replica) (replica, e
 	return state, nil
 }
 
-// accepts asks on an open session whether a password is a login's.
-func (r *rotation) accepts(ctx context.Context, s *server, login string, password credential.Password) (answer, error) {
-	if password.IsZero() {
-		return no, nil
+// compare asks on the open session which of the keeper's passwords are in force. The keeper was read before: what a
+// server says of itself is never older than what is made of it.
+func (s *server) compare(ctx context.Context, k Keeper, state *replica) (err error) {
+	if state.next = no; k.Next.IsZero() {
+		return nil
 	}
-	accepted, err := s.session.Accepts(ctx, login, password)
+	if state.next, state.hash, err = s.accepts(ctx, k.Next.Credential); err == nil && k.retiring() {
+		state.retired, state.retiredHash, err = s.accepts(ctx, k.Retired.Credential)
+	}
+	return err
+}
+
+// recall fills in what is known without asking.
+func (s *server) recall(state *replica) {
+	state.next, state.acknowledged, state.tried = s.took, s.acknowledged, s.tried
+	if state.retired = no; s.retired {
+		state.retired = yes
+	}
+}
+
+// accepts asks on an open session whether a credential is in force.
+func (s *server) accepts(ctx context.Context, c credential.Credential) (answer, mssql.Hash, error) {
+	accepted, hash, err := s.session.Accepts(ctx, c.Username, c.Password)
 	switch {
 	case err != nil:
-		return unknown, err
+		return unknown, mssql.Hash{}, err
 	case accepted[0]:
-		return yes, nil
+		return yes, hash, nil
 	}
-	return no, nil
+	return no, hash, nil
 }
 
 // findLive finds out, as the administrator, which credential is the live one. Every replica has to agree.
 func (r *rotation) findLive(ctx context.Context, w *world, s *server, state replica) error {
 	candidates := knownLive(*w)
 	for _, c := range candidates {
-		is, err := r.accepts(ctx, s, c.Username, c.Password)
+		is, _, err := s.accepts(ctx, c)
 		if errors.Is(err, mssql.ErrCannotCompare) {
 			is, err = yes, nil // the first is what clients use; whether it is right, they would know
 		}
@@ -311,11 +318,16 @@ func (r *rotation) greet(ctx context.Context, w world, replica replica, session 
 		// The change will want a session of its own. Opened now, it cannot be refused because somebody was quicker.
 		s.spare, _ = r.Servers.Open(ctx, replica.Endpoint, login)
 	}
-	if !facts.Compares && w.admin.IsZero() {
-		s.took = no
-		if login == w.keeper.Next.Credential {
-			s.took = yes
-		}
+	if w.admin.IsZero() {
+		s.proved(login == w.keeper.Next.Credential)
 	}
 	return nil
+}
+
+// proved notes what a login has told of the staged credential, for a server that cannot compare.
+func (s *server) proved(took bool) {
+	s.acknowledged, s.took = false, no
+	if took {
+		s.took, s.tried = yes, false
+	}
 }

@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
@@ -16,6 +17,9 @@ var (
 
 // errPolicy is what a strict server says: it stays connected, and changes nothing.
 var errPolicy error = fault.New(fault.Refuse, mssql.ReasonPolicy, "", "simulated: error 33064")
+
+// errChanged is what it says where the login has another hash than the change asks for.
+var errChanged = fmt.Errorf("simulated: %w", mssql.ErrChanged)
 
 // session is a login to a simulated server.
 type session struct {
@@ -63,22 +67,34 @@ func use[T any](s *session, do func() (T, error)) (T, error) {
 		}
 		return do()
 	})
-	s.broken = s.broken || err != nil && err != errPolicy
+	s.broken = s.broken || err != nil && err != errPolicy && err != errChanged
 	return result, err
 }
 
-func (s *session) Accepts(_ context.Context, login string, passwords ...credential.Password) ([]bool, error) {
-	return use(s, func() ([]bool, error) {
+func (s *session) Accepts(_ context.Context, login string, passwords ...credential.Password) ([]bool, mssql.Hash, error) {
+	var hash mssql.Hash
+	accepted, err := use(s, func() ([]bool, error) {
 		var accepted []bool
 		for _, p := range passwords {
 			accepted = append(accepted, p.Reveal() == s.server.logins[login])
 		}
+		hash = s.server.hash(login)
 		return accepted, nil
 	})
+	return accepted, hash, err
 }
 
-func (s *session) SetPassword(_ context.Context, login string, next, _ credential.Password) error {
+// hash is of how often a login's password was set.
+func (s *simulated) hash(login string) mssql.Hash {
+	return mssql.NewHash([]byte(fmt.Sprint(login, "/", s.changes[login])))
+}
+
+func (s *session) SetPassword(_ context.Context, change mssql.Change) error {
+	login, next := change.Login, change.Next
 	_, err := use(s, func() (any, error) {
+		if !change.If.IsZero() && change.If != s.server.hash(login) {
+			return nil, errChanged
+		}
 		if _, exists := s.server.logins[login]; !exists {
 			s.world.violate("a login was changed that does not exist: %q", login)
 		}
@@ -86,6 +102,7 @@ func (s *session) SetPassword(_ context.Context, login string, next, _ credentia
 			return nil, errPolicy
 		}
 		s.server.logins[login] = next.Reveal()
+		s.server.changes[login]++
 		if s.server.given[login] == nil {
 			s.server.given[login] = map[string]bool{}
 		}

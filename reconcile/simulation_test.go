@@ -51,6 +51,7 @@ type simulated struct {
 	strict bool      // it refuses every new password
 
 	logins       map[string]string          // login to password
+	changes      map[string]int             // how often each was set
 	given        map[string]map[string]bool // by ALTER LOGIN, to each login
 	failedLogins int
 }
@@ -72,7 +73,7 @@ func newSimulation(m mode) *simulation {
 	}
 	s.put(basicAuth("db-auth", username, initialPassword))
 	for i := range m.replicas {
-		server := &simulated{name: fmt.Sprint("db-", i), podEnv: initialPassword, logins: map[string]string{"sa": initialPassword}, given: map[string]map[string]bool{}}
+		server := &simulated{name: fmt.Sprint("db-", i), podEnv: initialPassword, logins: map[string]string{"sa": initialPassword}, changes: map[string]int{}, given: map[string]map[string]bool{}}
 		if s.pair {
 			server.logins = map[string]string{"rotator": adminPassword, "app_a": initialPassword, "app_b": "Nobody-Knows-1"}
 		}

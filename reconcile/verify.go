@@ -35,7 +35,7 @@ func (r *rotation) verify(ctx context.Context, w world, s step) error {
 		known.verified = true // the previous login is still welcome
 		return nil
 	}
-	accepted, err := asks.Accepts(ctx, next.Username, next.Password, live.Password)
+	accepted, _, err := asks.Accepts(ctx, next.Username, next.Password, live.Password)
 	switch {
 	case errors.Is(err, mssql.ErrCannotCompare):
 		// The one password that a login has was replaced, and a login has just proven the new one. To try the previous one
@@ -108,11 +108,11 @@ func (r *rotation) leftBehind(ctx context.Context, w world) Condition {
 
 // retire takes the previous login's password away on one replica.
 func (r *rotation) retire(ctx context.Context, w world, s step) error {
-	known := r.of(w.replica(s.target).Replica)
-	if err := known.session.SetPassword(ctx, w.keeper.Retired.Username, w.keeper.Retired.Password, credential.Password{}); err != nil {
+	replica := w.replica(s.target)
+	if err := r.setPassword(ctx, w, replica, w.keeper.Retired.Credential, replica.retiredHash); err != nil {
 		return err
 	}
-	known.retired = true
+	r.of(replica.Replica).retired = true
 	return nil
 }
 

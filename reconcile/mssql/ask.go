@@ -24,17 +24,24 @@ func (s *Session) ask(ctx context.Context, args []any, questions ...question) er
 	for _, q := range questions {
 		expressions, into = append(expressions, q.expression), append(into, q.into)
 	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT "+strings.Join(expressions, ",\n\t"), args...)
+	_, err := s.row(ctx, "SELECT "+strings.Join(expressions, ",\n\t"), args, into)
+	return err
+}
+
+// row reads the row that a query yields, and reports whether there was one.
+func (s *Session) row(ctx context.Context, query string, args, into []any) (found bool, err error) {
+	rows, err := s.conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer rows.Close()
 	for rows.Next() { // to the end, so that nothing of the answer is left on the connection
 		if err := rows.Scan(into...); err != nil {
-			return err
+			return false, err
 		}
+		found = true
 	}
-	return rows.Err()
+	return found, rows.Err()
 }
 
 // askWhatItKnows puts the questions in one round trip and, where the server refuses to answer all of them together,

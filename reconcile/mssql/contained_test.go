@@ -31,8 +31,8 @@ func TestAUserOfAContainedDatabaseChangesItsOwnPassword(t *testing.T) {
 	for name, text := range hostile {
 		endpoint, _ := shop(t, name)
 		session := open(t, endpoint, credential.Credential{Username: name, Password: password("Old-Password-1")})
-		require.Equal(t, mssql.ReasonMissing, fault.As(session.SetPassword(t.Context(), name, password(text), credential.Password{})).Reason)
-		require.NoError(t, session.SetPassword(t.Context(), name, password(text), password("Old-Password-1")), name)
+		require.Equal(t, mssql.ReasonMissing, fault.As(session.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text)})).Reason)
+		require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text), Old: password("Old-Password-1")}), name)
 		open(t, endpoint, credential.Credential{Username: name, Password: password(text)})
 		_, err := mssql.Open(t.Context(), endpoint, credential.Credential{Username: name, Password: password("Old-Password-1")})
 		require.Equal(t, mssql.ReasonRefusedLogin, fault.As(err).Reason)
@@ -54,9 +54,9 @@ func TestTheUsersOfAContainedDatabaseAreNotCompared(t *testing.T) {
 	_, err = owner.Facts(t.Context(), "sa")
 	require.Equal(t, mssql.ReasonMissing, fault.As(err).Reason, "a login is no user of it")
 
-	_, err = owner.Accepts(t.Context(), "clerk", password("Old-Password-1"))
+	_, _, err = owner.Accepts(t.Context(), "clerk", password("Old-Password-1"))
 	require.ErrorIs(t, err, mssql.ErrCannotCompare)
-	require.NoError(t, owner.SetPassword(t.Context(), "clerk", password("New-Password-2"), credential.Password{}))
+	require.NoError(t, owner.SetPassword(t.Context(), mssql.Change{Login: "clerk", Next: password("New-Password-2")}))
 	open(t, endpoint, credential.Credential{Username: "clerk", Password: password("New-Password-2")})
 }
 

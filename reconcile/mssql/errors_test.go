@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest"
@@ -87,7 +86,7 @@ func TestEachRefusalOfAStatementHasItsClass(t *testing.T) {
 		{12345, fault.Refuse, mssql.ReasonServer}, // unknown
 	} {
 		server.StandIn().SetFaults(mssqltest.Faults{Statements: []mssqltest.StatementFault{{Kind: "ALTER LOGIN", Error: want.number}}})
-		err := session.SetPassword(t.Context(), "sa", password("Canary-Password-1"), credential.Password{})
+		err := session.SetPassword(t.Context(), mssql.Change{Login: "sa", Next: password("Canary-Password-1")})
 		require.Equal(t, want, verdict{want.number, fault.As(err).Class, fault.As(err).Reason}, err)
 		require.Contains(t, err.Error(), strconv.Itoa(int(want.number)))
 		require.NotContains(t, err.Error(), "Canary")

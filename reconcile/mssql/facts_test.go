@@ -58,10 +58,10 @@ func TestFactsSayWhatTheSessionMayDoWithALogin(t *testing.T) {
 			require.Regexp(t, `^\d+\.\d+\.\d+\.\d+$`, facts.Version)
 			require.NotZero(t, facts.Engine)
 
-			_, err = session.Accepts(t.Context(), tc.login, password("Old-Password-1"))
+			_, _, err = session.Accepts(t.Context(), tc.login, password("Old-Password-1"))
 			require.Equal(t, facts.Compares, err == nil, "what it says of comparing is true")
 			if tc.login != server.Admin.Username {
-				err = session.SetPassword(t.Context(), tc.login, password("Old-Password-1"), credential.Password{})
+				err = session.SetPassword(t.Context(), mssql.Change{Login: tc.login, Next: password("Old-Password-1")})
 				require.Equal(t, facts.Resets, err == nil, "what it says of resetting is true")
 			}
 		})
@@ -78,7 +78,7 @@ func TestFactsAreAskedForOnceAndInOneRoundTrip(t *testing.T) {
 	second, err := session.Facts(t.Context(), "orders")
 	require.NoError(t, err)
 	require.Equal(t, first, second)
-	_, err = session.Accepts(t.Context(), "orders", password("A-Password-1"), password("A-Password-2"), password("A-Password-3"))
+	_, _, err = session.Accepts(t.Context(), "orders", password("A-Password-1"), password("A-Password-2"), password("A-Password-3"))
 	require.NoError(t, err)
 	require.Len(t, server.StandIn().Statements(), before+2)
 }
@@ -103,7 +103,7 @@ func TestADisturbanceIsNoFact(t *testing.T) {
 		_, err = session.Facts(t.Context(), "sa")
 		require.Contains(t, []fault.Class{fault.Retry, fault.Wait}, fault.As(err).Class, what)
 		server.StandIn().SetFaults(mssqltest.Faults{Statements: []mssqltest.StatementFault{disturbance}})
-		_, err = session.Accepts(t.Context(), "sa", password("x"))
+		_, _, err = session.Accepts(t.Context(), "sa", password("x"))
 		require.Contains(t, []fault.Class{fault.Retry, fault.Wait}, fault.As(err).Class, what)
 		require.NotErrorIs(t, err, mssql.ErrCannotCompare, what)
 		session.Close()
@@ -119,11 +119,11 @@ func TestALoginChangesItsOwnPasswordWithTheOldOne(t *testing.T) {
 	for name, text := range hostile {
 		old := password(text + "-0")
 		owner := open(t, endpoint(server), server.CreateLogin(t, name, old, mssqltest.LoginOptions{}))
-		err := owner.SetPassword(t.Context(), name, password(text), credential.Password{})
+		err := owner.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text)})
 		require.Equal(t, mssql.ReasonMissing, fault.As(err).Reason, "not without it")
-		err = owner.SetPassword(t.Context(), name, password(text), password("Wrong-Password-1"))
+		err = owner.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text), Old: password("Wrong-Password-1")})
 		require.Equal(t, mssql.ReasonMissing, fault.As(err).Reason, "nor with a wrong one")
-		require.NoError(t, owner.SetPassword(t.Context(), name, password(text), old), name)
+		require.NoError(t, owner.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text), Old: old}), name)
 		open(t, endpoint(server), credential.Credential{Username: name, Password: password(text)})
 	}
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 	"github.com/gitrota/gitrota/reconcile/mssql"
 	"github.com/gitrota/gitrota/reconcile/mssql/mssqltest"
@@ -33,7 +32,7 @@ func TestWhatAServerLacksIsAFactAndNoError(t *testing.T) {
 			facts, err := session.Facts(t.Context(), "orders")
 			require.NoError(t, err)
 			require.Equal(t, tc.facts, facts)
-			_, err = session.Accepts(t.Context(), "orders", login.Password)
+			_, _, err = session.Accepts(t.Context(), "orders", login.Password)
 			require.ErrorIs(t, err, mssql.ErrCannotCompare)
 			require.NotContains(t, err.Error(), login.Password.Reveal())
 			group, err := session.Group(t.Context())
@@ -43,7 +42,7 @@ func TestWhatAServerLacksIsAFactAndNoError(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.count, count)
 
-			require.NoError(t, session.SetPassword(t.Context(), "orders", password("New-Password-2"), credential.Password{}))
+			require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: "orders", Next: password("New-Password-2")}))
 			login.Password = password("New-Password-2")
 			open(t, endpoint(server), login)
 		})
@@ -57,13 +56,13 @@ func TestALoginOfAzureSQLDatabaseChangesItself(t *testing.T) {
 	facts, err := session.Facts(t.Context(), "orders")
 	require.NoError(t, err)
 	require.False(t, facts.Compares || facts.Resets)
-	require.NoError(t, session.SetPassword(t.Context(), "orders", password("New-Password-2"), login.Password))
+	require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: "orders", Next: password("New-Password-2"), Old: login.Password}))
 }
 
 func TestAServerWithoutOldPasswordSaysSo(t *testing.T) {
 	server := mssqltest.StandIn(t, flavour(mssqltest.FlavourForeign))
 	server.CreateLogin(t, "orders", password("Old-Password-1"), mssqltest.LoginOptions{})
-	err := open(t, endpoint(server), server.Admin).SetPassword(t.Context(), "orders", password("New-Password-2"), password("Old-Password-1"))
+	err := open(t, endpoint(server), server.Admin).SetPassword(t.Context(), mssql.Change{Login: "orders", Next: password("New-Password-2"), Old: password("Old-Password-1")})
 	require.Equal(t, mssql.ReasonServer, fault.As(err).Reason)
 	require.Equal(t, fault.Refuse, fault.As(err).Class)
 	require.ErrorContains(t, err, "OLD_PASSWORD", "what the server said is passed on")

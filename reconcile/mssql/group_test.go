@@ -92,12 +92,12 @@ func TestTheLoginsOfAContainedGroupAreChangedThroughOneOfItsDatabases(t *testing
 	facts, err := session.Facts(t.Context(), "sa")
 	require.NoError(t, err)
 	require.True(t, facts.Compares && facts.Resets)
-	require.NoError(t, session.SetPassword(t.Context(), "sa", next, credential.Password{}))
+	require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: "sa", Next: next}))
 
-	accepted, err := session.Accepts(t.Context(), "sa", old, next)
+	accepted, _, err := session.Accepts(t.Context(), "sa", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{false, true}, accepted)
-	accepted, err = open(t, endpoint(first), first.Admin).Accepts(t.Context(), "sa", old, next)
+	accepted, _, err = open(t, endpoint(first), first.Admin).Accepts(t.Context(), "sa", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{true, false}, accepted, "the instance's own login is another one")
 

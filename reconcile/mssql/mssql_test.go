@@ -45,12 +45,12 @@ func TestASessionChangesAPasswordAndTellsWhichOneIsLive(t *testing.T) {
 	require.NoError(t, err)
 	defer admin.Close()
 
-	accepted, err := admin.Accepts(t.Context(), "orders", old, next, credential.Password{})
+	accepted, _, err := admin.Accepts(t.Context(), "orders", old, next, credential.Password{})
 	require.NoError(t, err)
 	require.Equal(t, []bool{true, false, false}, accepted)
 
-	require.NoError(t, admin.SetPassword(t.Context(), "orders", next, credential.Password{}))
-	accepted, err = admin.Accepts(t.Context(), "orders", old, next)
+	require.NoError(t, admin.SetPassword(t.Context(), mssql.Change{Login: "orders", Next: next}))
+	accepted, _, err = admin.Accepts(t.Context(), "orders", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{false, true}, accepted)
 
@@ -67,11 +67,11 @@ func TestASessionOutlivesTheChangeOfItsOwnPassword(t *testing.T) {
 	require.NoError(t, err)
 	defer session.Close()
 
-	require.NoError(t, session.SetPassword(t.Context(), "rotator", next, credential.Password{}))
-	accepted, err := session.Accepts(t.Context(), "rotator", old, next)
+	require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: "rotator", Next: next}))
+	accepted, _, err := session.Accepts(t.Context(), "rotator", old, next)
 	require.NoError(t, err)
 	require.Equal(t, []bool{false, true}, accepted)
-	require.NoError(t, session.SetPassword(t.Context(), "rotator", old, credential.Password{}), "it can still put the old one back")
+	require.NoError(t, session.SetPassword(t.Context(), mssql.Change{Login: "rotator", Next: old}), "it can still put the old one back")
 }
 
 // hostile are names, each with a password, that would be something else if they were quoted wrongly.
@@ -91,8 +91,8 @@ func TestNamesAndPasswordsSurviveTheWayIntoAStatement(t *testing.T) {
 		server.CreateLogin(t, name, password("Old-Password-1"), mssqltest.LoginOptions{})
 		admin, err := mssql.Open(t.Context(), endpoint(server), server.Admin)
 		require.NoError(t, err)
-		require.NoError(t, admin.SetPassword(t.Context(), name, password(text), credential.Password{}), name)
-		accepted, err := admin.Accepts(t.Context(), name, password(text))
+		require.NoError(t, admin.SetPassword(t.Context(), mssql.Change{Login: name, Next: password(text)}), name)
+		accepted, _, err := admin.Accepts(t.Context(), name, password(text))
 		require.NoError(t, err)
 		require.Equal(t, []bool{true}, accepted, name)
 		admin.Close()
@@ -109,21 +109,21 @@ func TestWhatAServerRefusesIsClassified(t *testing.T) {
 	require.NoError(t, err)
 	defer admin.Close()
 
-	err = admin.SetPassword(t.Context(), "orders", password("canaryweak"), credential.Password{})
+	err = admin.SetPassword(t.Context(), mssql.Change{Login: "orders", Next: password("canaryweak")})
 	require.Equal(t, mssql.ReasonPolicy, fault.As(err).Reason)
 	require.Equal(t, fault.Refuse, fault.As(err).Class)
 	require.NotContains(t, err.Error(), "canaryweak")
 
-	_, err = admin.Accepts(t.Context(), "nobody", password("x"))
+	_, _, err = admin.Accepts(t.Context(), "nobody", password("x"))
 	require.Equal(t, mssql.ReasonMissing, fault.As(err).Reason)
-	require.Equal(t, mssql.ReasonMissing, fault.As(admin.SetPassword(t.Context(), "nobody", password("New-Password-2"), credential.Password{})).Reason)
+	require.Equal(t, mssql.ReasonMissing, fault.As(admin.SetPassword(t.Context(), mssql.Change{Login: "nobody", Next: password("New-Password-2")})).Reason)
 
 	ordinary, err := mssql.Open(t.Context(), endpoint(server), credential.Credential{Username: "orders", Password: password("Old-Password-1")})
 	require.NoError(t, err)
 	defer ordinary.Close()
-	_, err = ordinary.Accepts(t.Context(), "orders", password("Old-Password-1"))
+	_, _, err = ordinary.Accepts(t.Context(), "orders", password("Old-Password-1"))
 	require.ErrorIs(t, err, mssql.ErrCannotCompare, "an ordinary login does not see password hashes")
-	_, err = ordinary.Accepts(t.Context(), "nobody", password("Old-Password-1"))
+	_, _, err = ordinary.Accepts(t.Context(), "nobody", password("Old-Password-1"))
 	require.ErrorIs(t, err, mssql.ErrCannotCompare, "nor which logins there are")
 }
 
@@ -142,7 +142,7 @@ func TestASilentServerHoldsNobodyLongerThanTheContext(t *testing.T) {
 			return err
 		},
 		"a question": func(ctx context.Context) error {
-			_, err := session.Accepts(ctx, "sa", password("x"))
+			_, _, err := session.Accepts(ctx, "sa", password("x"))
 			return err
 		},
 	} {
@@ -172,10 +172,10 @@ func TestALostConnectionIsNotMistakenForARefusal(t *testing.T) {
 		defer changer.Close()
 		server.StandIn().SetFaults(mssqltest.Faults{Statements: []mssqltest.StatementFault{{Kind: "ALTER LOGIN", Drop: drop, Times: 1}}})
 
-		err = changer.SetPassword(t.Context(), "orders", password("New-Password-2"), credential.Password{})
+		err = changer.SetPassword(t.Context(), mssql.Change{Login: "orders", Next: password("New-Password-2")})
 		require.Equal(t, fault.Retry, fault.As(err).Class)
 		require.NotContains(t, err.Error(), "New-Password-2")
-		accepted, err := asker.Accepts(t.Context(), "orders", password("New-Password-2"))
+		accepted, _, err := asker.Accepts(t.Context(), "orders", password("New-Password-2"))
 		require.NoError(t, err, "the other session is still authenticated")
 		require.Equal(t, []bool{drop == mssqltest.DropAfter}, accepted)
 	}

@@ -22,6 +22,9 @@ func noSuchDatabase(name string) error {
 	return tsql.Errorf(15010, 16, "The database '%s' does not exist. Supply a valid database name.", name)
 }
 
+// userError is the number of every error that RAISERROR raises with a text.
+const userError = 50000
+
 // severe is the class from which on an error ends the connection.
 const severe = 20
 
@@ -31,7 +34,7 @@ func abortsBatch(e *tsql.Error) bool {
 	case 207, 208, 217, 245, 402, 911, 4104, 8114:
 		return true
 	}
-	return e.Class >= severe || e.Class == 15
+	return e.Class >= severe || e.Class == 15 && e.Number != userError
 }
 
 // forced is the error that a fault raises in place of executing a statement.

@@ -244,6 +244,10 @@ func (e *execution) command(statement tsql.Statement) error {
 		return e.commitTransaction(e.answer)
 	case tsql.Rollback:
 		return e.rollbackTransaction(e.answer)
+	case tsql.RaiseError:
+		raised := tsql.Errorf(userError, uint8(s.Severity), "%s", s.Text)
+		raised.State = uint8(s.State)
+		return raised
 	case tsql.WaitFor:
 		if !sleep(e.ctx, time.Duration(s.Seconds)*time.Second) {
 			return context.Canceled

@@ -175,6 +175,12 @@ type (
 		Line
 		Seconds int64
 	}
+	// RaiseError raises error 50000 with a text of its own.
+	RaiseError struct {
+		Line
+		Text            string
+		Severity, State int64
+	}
 )
 
 func (Select) Kind() string          { return "SELECT" }
@@ -198,6 +204,7 @@ func (Commit) Kind() string          { return "COMMIT" }
 func (Rollback) Kind() string        { return "ROLLBACK" }
 func (If) Kind() string              { return "IF" }
 func (WaitFor) Kind() string         { return "WAITFOR" }
+func (RaiseError) Kind() string      { return "RAISERROR" }
 
 func (p Permission) Kind() string {
 	if p.Grant {

@@ -59,6 +59,8 @@ func (p *parser) statement() (out []Statement) {
 		return out
 	case p.accept("WAITFOR", "DELAY"):
 		return one(p.waitFor(line))
+	case p.accept("RAISERROR"):
+		return one(p.raiseError(line))
 	}
 	// SQL Server names the word that it cannot read on from, which for "ALTER TABLE" is the second one.
 	for _, verb := range []string{"ALTER", "CREATE", "DROP"} {
@@ -127,6 +129,26 @@ func (p *parser) waitFor(line Line) Statement {
 	}
 	p.next()
 	return WaitFor{line, hours*3600 + minutes*60 + seconds}
+}
+
+// raiseError takes a text, a severity and a state. Placeholders in the text, severities that end the session and options
+// are not served.
+func (p *parser) raiseError(line Line) Statement {
+	p.expect("(")
+	t := p.peek()
+	if t.kind != text || strings.Contains(t.value, "%") {
+		p.refuse()
+	}
+	p.next()
+	p.expect(",")
+	s := RaiseError{Line: line, Text: t.value, Severity: p.integer()}
+	p.expect(",")
+	s.State = p.integer()
+	if s.Severity < 11 || s.Severity > 18 || s.State > 255 {
+		p.refuse()
+	}
+	p.expect(")")
+	return s
 }
 
 func (p *parser) set(line Line) Statement {
