@@ -16,13 +16,8 @@ import (
 	"github.com/gitrota/gitrota/reconcile/kube/kubetest"
 )
 
-// example is a folder of examples, and somebody who follows its README.md with a clone of the repository. What stands
-// behind the fence of a block says what he does with it:
-//
-//	sh       he runs it with bash, in the clone; it has to succeed
-//	console  he runs the line behind "$ ", and sees the lines below it, in which ... stands for anything
-//
-// All other blocks are to be read.
+// example is a folder of examples, and somebody who follows its README.md with a clone of the repository: who runs what
+// the blocks say, and compares what is printed with what they promise.
 type example struct {
 	w      *world
 	readme string
@@ -30,14 +25,6 @@ type example struct {
 	env    []string   // his environment, besides that of the test
 	ahead  []*section // what is still to be followed
 }
-
-// section is what stands below a heading of README.md.
-type section struct {
-	title  string
-	blocks []block
-}
-
-type block struct{ kind, text string }
 
 // newExample is a world for the one who follows an example, with an agent that is hinted at every push. Its namespace is
 // for README.md to make.
@@ -54,7 +41,7 @@ func follower(w *world, name, clone string, env ...string) *example {
 	require.NoError(w.T, err)
 	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
 	require.NoError(w.T, err)
-	e := &example{w: w, readme: string(text), dir: clone, ahead: sections(string(text))}
+	e := &example{w: w, readme: string(text), dir: clone, ahead: followed(string(text))}
 	e.env = append(commands(w.T, w.cluster), append(env, "EXAMPLE="+folder, "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")...)
 	w.T.Cleanup(func() {
 		for _, s := range e.ahead {
@@ -84,56 +71,67 @@ func (e *example) follow(title string) {
 	require.Equal(e.w.T, title, next.title, "the next section")
 	e.ahead = e.ahead[1:]
 	for _, b := range next.blocks {
-		if b.kind == "sh" {
-			e.run(b.text)
-			continue
-		}
-		for _, step := range strings.Split("\n"+b.text, "\n$ ")[1:] {
-			command, promised, _ := strings.Cut(step, "\n")
-			require.Regexp(e.w.T, looksLike(promised), e.run(command), "what README.md says that this prints: %s", command)
-		}
+		follow(e.w.T, b, e.run)
 	}
 }
 
 // run returns what a script prints.
 func (e *example) run(script string) string {
 	e.w.Helper()
-	ctx, cancel := context.WithTimeout(e.w.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Env = e.dir, append(os.Environ(), e.env...)
-	cmd.WaitDelay = time.Second // for what it has started, and nobody has ended
-	output, err := cmd.CombinedOutput()
-	require.NoError(e.w.T, err, "%s\n%s", script, output)
+	output := bash(e.w.T, e.dir, e.env, script)
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
-	e.w.output.Write(output)
+	e.w.output.WriteString(output)
+	return output
+}
+
+// follow runs the commands of a block and compares what they print with what it promises.
+func follow(t *testing.T, b block, run func(script string) string) {
+	t.Helper()
+	if b.kind == "sh" {
+		run(b.text)
+		return
+	}
+	for _, s := range b.steps() {
+		require.Regexp(t, looksLike(s.promised), run(s.command), "what README.md says that this prints: %s", s.command)
+	}
+}
+
+// step is a command of a console, and what it is promised to print.
+type step struct{ command, promised string }
+
+func (b block) steps() []step {
+	var steps []step
+	for _, text := range strings.Split("\n"+b.text, "\n$ ")[1:] {
+		command, promised, _ := strings.Cut(text, "\n")
+		steps = append(steps, step{command, promised})
+	}
+	return steps
+}
+
+// bash runs a script, which has to succeed, and returns what it prints.
+func bash(t *testing.T, dir string, env []string, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.WaitDelay = time.Second // for what it has started, and nobody has ended
+	output, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s\n%s", script, output)
 	return string(output)
 }
 
-// sections lists those of a text in Markdown that have something to run.
-func sections(text string) (list []*section) {
-	current := &section{}
-	var open *block // the block that the line is in
-	for line := range strings.Lines(text) {
-		fence, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
-		title, isHeading := strings.CutPrefix(line, "## ")
-		switch {
-		case isFence && open == nil:
-			open = &block{kind: fence}
-		case isFence:
-			if open.kind == "sh" || open.kind == "console" {
-				current.blocks = append(current.blocks, *open)
-			}
-			open = nil
-		case open != nil:
-			open.text += line
-		case isHeading:
-			current = &section{title: strings.TrimSpace(title)}
-			list = append(list, current)
+// followed lists the sections of a text in Markdown that have something to run, without what is to be read.
+func followed(text string) []*section {
+	var list []*section
+	for _, s := range markdown(text) {
+		s.blocks = slices.DeleteFunc(s.blocks, func(b block) bool { return b.kind != "sh" && b.kind != "console" })
+		if len(s.blocks) > 0 {
+			list = append(list, s)
 		}
 	}
-	return slices.DeleteFunc(list, func(s *section) bool { return len(s.blocks) == 0 })
+	return list
 }
 
 // looksLike is the pattern of an output in README.md.
