@@ -147,7 +147,7 @@ func New(options Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: options, log: options.Log, cluster: cluster, repository: repository, statuses: statuses,
-		metrics: newMetrics(), hints: make(chan struct{}, 1),
+		metrics: newMetrics(plainReads(repository, statuses)), hints: make(chan struct{}, 1),
 	}
 	a.controller = reconcile.NewController(reconcile.Options{
 		Repository: repository, Statuses: statuses, RequestSigners: signers, ApprovalSigners: approvers, Keys: keys,

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/gitrota/gitrota/gitsource"
 	"github.com/gitrota/gitrota/reconcile"
 )
 
@@ -27,7 +28,7 @@ type metrics struct {
 	standby atomic.Bool               // another agent holds the lease
 }
 
-func newMetrics() *metrics {
+func newMetrics(plainReads func() uint64) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
@@ -45,7 +46,7 @@ func newMetrics() *metrics {
 		pending:  gauge("gitrota_journal_pending", "Statuses that are not in Git yet."),
 		problems: gauge("gitrota_manifest_problems", "Problems in manifests that belong to no request."),
 	}
-	m.registry.MustRegister(m.polls, m.lastPoll, m.steps, m.ended, m.running, m.waiting, m.pending, m.age(), m.problems,
+	m.registry.MustRegister(m.polls, m.lastPoll, m.steps, m.ended, m.running, m.waiting, m.pending, m.age(), m.problems, fallbacks(plainReads),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -61,6 +62,24 @@ func (m *metrics) age() prometheus.Collector {
 		}
 		return max(0, time.Since(*oldest).Seconds())
 	})
+}
+
+// fallbacks tells at every scrape how often a repository was read as a whole because it could not be read in parts.
+func fallbacks(count func() uint64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "gitrota_git_fallback_reads_total",
+		Help: "Readings of the repository by the second, more costly way, because the first one failed: see the log, and report it.",
+	}, func() float64 { return float64(count()) })
+}
+
+// plainReads counts those of the repositories, which may be one and the same.
+func plainReads(source, statuses *gitsource.Repository) func() uint64 {
+	return func() uint64 {
+		if source == statuses {
+			return source.PlainReads()
+		}
+		return source.PlainReads() + statuses.PlainReads()
+	}
 }
 
 func (m *metrics) observePoll(err error) {

@@ -19,13 +19,25 @@ func (r *Repository) latest(ctx context.Context, dirs []string) (*mirror, error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	old := r.mirror.Load()
 	var now *mirror
-	err := r.upload(ctx, func(u *upload, again bool) error {
+	err := r.read(ctx, func(by reader) (err error) {
+		now, err = by.latest(ctx, old, dirs)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.mirror.Store(now)
+	return now, nil
+}
+
+func (p partial) latest(ctx context.Context, old *mirror, dirs []string) (now *mirror, err error) {
+	err = p.r.upload(ctx, func(u *upload, again bool) error {
 		tip, err := u.tip(ctx)
 		if err != nil {
 			return err
 		}
-		old := r.mirror.Load()
 		if old != nil && old.head == tip && old.covers(dirs) {
 			now = old
 			return nil
@@ -35,7 +47,7 @@ func (r *Repository) latest(ctx context.Context, dirs []string) (*mirror, error)
 				return err
 			}
 			// Whatever went wrong with what was kept, it does not go wrong without.
-			r.opts.Log.Debug("fetching the branch anew", "repository", r.String(), "error", r.scrub(err.Error()))
+			p.r.opts.Log.Debug("fetching the branch anew", "repository", p.r.String(), "error", p.r.scrub(err.Error()))
 			if err := u.again(ctx); err != nil {
 				return err
 			}
@@ -46,11 +58,7 @@ func (r *Repository) latest(ctx context.Context, dirs []string) (*mirror, error)
 		now, err = u.catchUp(ctx, nil, tip, old.watching(dirs))
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.mirror.Store(now)
-	return now, nil
+	return now, err
 }
 
 // inconsistent reports whether an error may come from what was kept: it is not the context's, nor one with a cause

@@ -65,8 +65,8 @@ func newDoor(opts Options, open func(Auth) (access, error)) (*door, error) {
 	return d, nil
 }
 
-func (d *door) open(ctx context.Context, service string) (conversation, error) {
-	return d.enter().open(ctx, service)
+func (d *door) open(ctx context.Context, of service) (conversation, error) {
+	return d.enter().open(ctx, of)
 }
 
 func (d *door) forget() {

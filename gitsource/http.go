@@ -27,7 +27,7 @@ type httpWire struct {
 	present func(req *http.Request, username string, secret credential.Password)
 
 	mu    sync.Mutex
-	known map[string]httpGreeting // by service
+	known map[service]httpGreeting
 }
 
 // httpGreeting is how a server has introduced itself, and where.
@@ -36,19 +36,19 @@ type httpGreeting struct {
 	said *greeting
 }
 
-func (w *httpWire) open(ctx context.Context, service string) (conversation, error) {
+func (w *httpWire) open(ctx context.Context, of service) (conversation, error) {
 	w.mu.Lock()
-	known, ok := w.known[service]
+	known, ok := w.known[of]
 	w.mu.Unlock()
 	if ok {
-		return &httpConversation{wire: w, service: service, httpGreeting: known, kept: true}, nil
+		return &httpConversation{wire: w, service: of, httpGreeting: known, kept: true}, nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+"/info/refs?service="+service, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+"/info/refs?service="+of.program, nil)
 	if err != nil {
 		return nil, err
 	}
-	c := &httpConversation{wire: w, service: service}
-	if service == uploadPack {
+	c := &httpConversation{wire: w, service: of}
+	if of.v2 {
 		req.Header.Set("Git-Protocol", protocol.Version)
 	}
 	res, err := w.do(req)
@@ -56,19 +56,19 @@ func (w *httpWire) open(ctx context.Context, service string) (conversation, erro
 		return nil, err
 	}
 	c.body = res.Body
-	if kind := res.Header.Get("Content-Type"); kind != "application/x-"+service+"-advertisement" {
+	if kind := res.Header.Get("Content-Type"); kind != "application/x-"+of.program+"-advertisement" {
 		c.close()
 		return nil, fmt.Errorf("the server answers with %q and not with a Git repository: is the URL a repository's?", kind)
 	}
-	if c.said, err = readGreeting(res.Body, service, c.words); err != nil {
+	if c.said, err = readGreeting(arriving{res.Body}, of, c.words); err != nil {
 		c.close()
 		return nil, err
 	}
 	// A renamed repository is asked under its new name from here on.
 	c.base = strings.TrimSuffix(res.Request.URL.Scheme+"://"+res.Request.URL.Host+res.Request.URL.EscapedPath(), "/info/refs")
-	if said := c.said.remembered(service); said != nil {
+	if said := c.said.remembered(of); said != nil {
 		w.mu.Lock()
-		w.known[service] = httpGreeting{base: c.base, said: said}
+		w.known[of] = httpGreeting{base: c.base, said: said}
 		w.mu.Unlock()
 	}
 	return c, nil
@@ -84,7 +84,7 @@ func (w *httpWire) forget() {
 // httpConversation is a GET for the greeting, unless that is known, and a POST for each request.
 type httpConversation struct {
 	wire    *httpWire
-	service string
+	service service
 	httpGreeting
 	kept bool
 	body io.ReadCloser // the last answer's
@@ -96,12 +96,12 @@ func (c *httpConversation) warm() bool { return c.kept }
 
 func (c *httpConversation) ask(ctx context.Context, request []byte) (io.Reader, error) {
 	c.close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+c.service, bytes.NewReader(request))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+c.service.program, bytes.NewReader(request))
 	if err != nil {
 		return nil, err
 	}
-	kind := "application/x-" + c.service + "-result"
-	req.Header.Set("Content-Type", "application/x-"+c.service+"-request")
+	kind := "application/x-" + c.service.program + "-result"
+	req.Header.Set("Content-Type", "application/x-"+c.service.program+"-request")
 	req.Header.Set("Accept", kind)
 	if c.said.v2 != nil {
 		req.Header.Set("Git-Protocol", protocol.Version)
@@ -114,7 +114,7 @@ func (c *httpConversation) ask(ctx context.Context, request []byte) (io.Reader, 
 	if got := res.Header.Get("Content-Type"); got != kind {
 		return nil, fmt.Errorf("the server answers with %q and not with Git's protocol", got)
 	}
-	return res.Body, nil
+	return arriving{res.Body}, nil
 }
 
 func (c *httpConversation) words() string { return "" }

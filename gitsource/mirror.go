@@ -71,10 +71,10 @@ func (m *mirror) lacks() (*lacking, error) {
 		}
 		return true
 	}
-	if missing(m.rootList(found), commit.TreeHash) {
+	if missing(m.rootList(found), commit.tree) {
 		return found, nil
 	}
-	err = m.objects.walk(commit.TreeHash, m.dirs, func(name string, entry object.TreeEntry) bool {
+	err = walk(m.objects, commit.tree, m.dirs, func(name string, entry object.TreeEntry) bool {
 		switch {
 		case entry.Mode == filemode.Dir && within(name, m.dirs):
 			return !missing(&found.whole, entry.Hash)
@@ -103,8 +103,8 @@ func (r *Repository) compact(m *mirror) (*mirror, error) {
 		if err != nil {
 			return err
 		}
-		small.objects.copy(m.objects, commit, c.TreeHash)
-		return m.objects.walk(c.TreeHash, m.dirs, func(_ string, entry object.TreeEntry) bool {
+		small.objects.copy(m.objects, commit, c.tree)
+		return walk(m.objects, c.tree, m.dirs, func(_ string, entry object.TreeEntry) bool {
 			if entry.Mode == filemode.Dir {
 				small.objects.copy(m.objects, entry.Hash)
 				return m.objects.has(entry.Hash)

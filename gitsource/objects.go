@@ -29,7 +29,13 @@ func newObjects(below *objects) *objects {
 	return &objects{own: map[plumbing.Hash]content{}, below: below}
 }
 
+// emptyTree is the one object that every repository has, whether it is stored there or not.
+var emptyTree = plumbing.ComputeHash(plumbing.TreeObject, nil)
+
 func (o *objects) get(hash plumbing.Hash) (content, bool) {
+	if hash == emptyTree {
+		return content{plumbing.TreeObject, []byte{}}, true
+	}
 	for ; o != nil; o = o.below {
 		if c, ok := o.own[hash]; ok {
 			return c, true
@@ -53,7 +59,7 @@ func (o *objects) add(kind plumbing.ObjectType, bytes []byte) plumbing.Hash {
 }
 
 // copy takes objects over from another layer, as far as they are there.
-func (o *objects) copy(from *objects, hashes ...plumbing.Hash) {
+func (o *objects) copy(from store, hashes ...plumbing.Hash) {
 	for _, hash := range hashes {
 		if c, ok := from.get(hash); ok {
 			o.own[hash] = c
@@ -61,17 +67,19 @@ func (o *objects) copy(from *objects, hashes ...plumbing.Hash) {
 	}
 }
 
-func (o *objects) commit(hash plumbing.Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(o, hash)
-	if err != nil {
-		return nil, fmt.Errorf("reading the commit %s: %w", hash, err)
+func (o *objects) commit(hash plumbing.Hash) (node, error) { return commitOf(o, hash) }
+
+func commitOf(from store, hash plumbing.Hash) (node, error) {
+	c, ok := stored{store: from}.commit(hash)
+	if !ok {
+		return node{}, fmt.Errorf("the commit %s is missing or cannot be read", hash)
 	}
 	return c, nil
 }
 
-// tree returns the entries of a tree.
-func (o *objects) tree(hash plumbing.Hash) ([]object.TreeEntry, error) {
-	c, ok := o.get(hash)
+// entriesOf returns the entries of a tree.
+func entriesOf(from store, hash plumbing.Hash) ([]object.TreeEntry, error) {
+	c, ok := from.get(hash)
 	if !ok || c.kind != plumbing.TreeObject {
 		return nil, plumbing.ErrObjectNotFound
 	}
@@ -99,7 +107,7 @@ func (e rawEntry) hash() (h plumbing.Hash) {
 	return h
 }
 
-func (e rawEntry) folder() bool { return string(e.mode) == "40000" || string(e.mode) == "040000" }
+func (e rawEntry) folder() bool { return e.kind() == modeFolder }
 
 // nextEntry reads the first entry of a tree and returns what follows it.
 func nextEntry(tree []byte) (entry rawEntry, rest []byte, err error) {
@@ -121,13 +129,13 @@ const (
 
 // walk goes down a tree, but only where it leads to one of dirs, and calls visit with what it meets: everything in the
 // dirs, and the folders and links on the way to them. visit tells whether to go down a folder.
-func (o *objects) walk(tree plumbing.Hash, dirs []string, visit func(name string, entry object.TreeEntry) bool) error {
+func walk(from store, tree plumbing.Hash, dirs []string, visit func(name string, entry object.TreeEntry) bool) error {
 	left := maxEntries
-	return o.walkBelow(tree, "", dirs, &left, visit)
+	return walkBelow(from, tree, "", dirs, &left, visit)
 }
 
-func (o *objects) walkBelow(tree plumbing.Hash, at string, dirs []string, left *int, visit func(string, object.TreeEntry) bool) error {
-	entries, err := o.tree(tree)
+func walkBelow(from store, tree plumbing.Hash, at string, dirs []string, left *int, visit func(string, object.TreeEntry) bool) error {
+	entries, err := entriesOf(from, tree)
 	if err != nil {
 		return fmt.Errorf("reading the folder %q: %w", at, err)
 	}
@@ -140,13 +148,14 @@ func (o *objects) walkBelow(tree plumbing.Hash, at string, dirs []string, left *
 		if at != "" {
 			name = at + "/" + name
 		}
+		entry.Mode = filemode.FileMode(kindOf(uint64(entry.Mode)))
 		folder := entry.Mode == filemode.Dir
 		link := entry.Mode == filemode.Symlink || entry.Mode == filemode.Submodule
 		if !within(name, dirs) && (!folder && !link || !leadsTo(name, dirs)) {
 			continue
 		}
 		if visit(name, entry) && folder {
-			if err := o.walkBelow(entry.Hash, name, dirs, left, visit); err != nil {
+			if err := walkBelow(from, entry.Hash, name, dirs, left, visit); err != nil {
 				return err
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // Commit is who changed something, when, and in which words.
@@ -70,15 +69,32 @@ func (r *Repository) trace(ctx context.Context, what, rev string, paths []string
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
-	var found map[string]Origin
-	err = r.lookBack(ctx, at, paths, func(history *objects) (err error) {
-		found, err = origins(history, at, paths, removed)
-		return err
-	})
+	found, err := r.lookBack(ctx, at, paths, removed)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
 	return found, nil
+}
+
+// lookBack finds the origins in the mirror, if it can, or fetches what it takes.
+func (r *Repository) lookBack(ctx context.Context, rev plumbing.Hash, paths []string, removed bool) (found map[string]Origin, err error) {
+	m := r.mirror.Load()
+	if m == nil || !m.objects.has(rev) {
+		if m, err = r.latest(ctx, paths); err != nil {
+			return nil, err
+		}
+	}
+	here := newTracing(rev, paths, removed)
+	if lacks, err := here.advance(stored{store: m.objects}); err != nil {
+		return nil, err
+	} else if lacks == nil {
+		return here.origins(m.objects)
+	}
+	err = r.read(ctx, func(by reader) (err error) {
+		found, err = by.origins(ctx, m, rev, paths, removed)
+		return err
+	})
+	return found, err
 }
 
 // maxBetween bounds how many commits [Repository.Between] returns.
@@ -98,15 +114,20 @@ func (r *Repository) Between(ctx context.Context, rev, since string) ([]Commit, 
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
-	var list []Commit
-	err = r.lookBackOverCommits(ctx, from, func(history *objects) (err error) {
-		list, err = between(history, from, to, maxBetween)
-		return err
-	})
+	list, _, err := r.since(ctx, from, to)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
 	return list, nil
+}
+
+// since returns the commits from rev back to another one, and whether that is behind it.
+func (r *Repository) since(ctx context.Context, rev, other plumbing.Hash) (list []Commit, is bool, err error) {
+	err = r.read(ctx, func(by reader) (err error) {
+		list, is, err = by.between(ctx, rev, other)
+		return err
+	})
+	return list, is, err
 }
 
 // Contains reports whether a commit is rev or an ancestor of it. Both are full hashes. It fetches commits only, and no
@@ -126,15 +147,16 @@ func (r *Repository) Contains(ctx context.Context, rev, commit string) (bool, er
 	if from == wanted {
 		return true, nil
 	}
-	var found bool
-	err = r.lookBackOverCommits(ctx, from, func(history *objects) (err error) {
-		found, err = reaches(history, from, wanted)
-		return err
-	})
+	if m := r.mirror.Load(); m != nil {
+		if all, _ := behind(stored{store: m.objects}, from); all[wanted] {
+			return true, nil
+		}
+	}
+	_, is, err := r.since(ctx, from, wanted)
 	if err != nil {
 		return false, r.failed(op, err)
 	}
-	return found, nil
+	return is, nil
 }
 
 func hashOf(rev string) (plumbing.Hash, error) {
@@ -142,16 +164,4 @@ func hashOf(rev string) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, &Error{Kind: ErrRevisionNotFound, Detail: fmt.Sprintf("%q is not the full hash of a commit", rev)}
 	}
 	return plumbing.NewHash(rev), nil
-}
-
-func describe(c *object.Commit, raw []byte) Commit {
-	subject, _, _ := strings.Cut(c.Message, "\n")
-	return Commit{
-		Hash:      c.Hash.String(),
-		Author:    Person{oneLine(c.Author.Name, 200), oneLine(c.Author.Email, 200)},
-		Committer: Person{oneLine(c.Committer.Name, 200), oneLine(c.Committer.Email, 200)},
-		Time:      c.Committer.When,
-		Subject:   oneLine(subject, 200),
-		Raw:       bytes.Clone(raw),
-	}
 }

@@ -179,6 +179,10 @@ func (s *packScanner) end() error {
 
 // cut says of an end where none should be that the pack is not whole.
 func cut(err error) error {
+	var broken brokenOff
+	if errors.As(err, &broken) {
+		return err
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: it ends too early", errPack)
 	}

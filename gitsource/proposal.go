@@ -62,7 +62,7 @@ func (r *Repository) Propose(ctx context.Context, branch string, dirs []string, 
 	}
 	base := *seen
 	base.objects = newObjects(seen.objects)
-	before, err := r.read(&base, base.head, dirs)
+	before, err := r.files(&base, base.head, dirs)
 	if err != nil {
 		return r.failed("reading the tip", err)
 	}

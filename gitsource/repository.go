@@ -61,6 +61,8 @@ type Options struct {
 	MaxFileSize int64         // in bytes; a larger file is reported and not read; 0 means 1 MiB
 	MaxPackSize int64         // in bytes; more at once is refused, so that it cannot fill the memory; 0 means 256 MiB
 
+	Reading Reading // how the repository may be read; the zero value is what is meant for everybody but tests
+
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
 }
@@ -80,6 +82,10 @@ type Repository struct {
 	mirror     atomic.Pointer[mirror] // nil before the first reading
 	fetching   chan struct{}          // holds one token: the right to replace the mirror
 	fewFilters atomic.Bool            // the server has refused a filter
+
+	plainReads   atomic.Uint64
+	reported     atomic.Bool  // what was wrong with another way to read
+	capabilities atomic.Value // string: what the server has said last that it can do
 }
 
 // Open checks the options and prepares the transport. It does not touch the network.
@@ -132,7 +138,11 @@ func (r *Repository) String() string { return r.remote.String() + " (" + r.opts.
 func (r *Repository) Head(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	head, err := r.tip(ctx)
+	var head plumbing.Hash
+	err := r.read(ctx, func(by reader) (err error) {
+		head, err = by.tip(ctx)
+		return err
+	})
 	if err != nil {
 		return "", r.failed("asking for the head", err)
 	}

@@ -55,21 +55,21 @@ func (r *Repository) Snapshot(ctx context.Context, dirs ...string) (*Snapshot, e
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
-	snapshot, err := r.read(tip, tip.head, dirs)
+	snapshot, err := r.files(tip, tip.head, dirs)
 	if err != nil {
 		return nil, r.failed(op, err)
 	}
 	return snapshot, nil
 }
 
-// read collects the files under dirs at a commit.
-func (r *Repository) read(from *mirror, commit plumbing.Hash, dirs []string) (*Snapshot, error) {
+// files collects the files under dirs at a commit.
+func (r *Repository) files(from *mirror, commit plumbing.Hash, dirs []string) (*Snapshot, error) {
 	c, err := from.objects.commit(commit)
 	if err != nil {
 		return nil, err
 	}
 	snapshot := &Snapshot{Revision: commit.String()}
-	err = from.objects.walk(c.TreeHash, dirs, func(name string, entry object.TreeEntry) bool {
+	err = walk(from.objects, c.tree, dirs, func(name string, entry object.TreeEntry) bool {
 		if entry.Mode == filemode.Dir {
 			return true
 		}

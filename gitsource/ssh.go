@@ -37,9 +37,9 @@ type sshWire struct {
 
 // open starts the service, on a connection that is there if there is one. Closing the connection is what makes the
 // context count: a session knows of none.
-func (w *sshWire) open(ctx context.Context, service string) (conversation, error) {
+func (w *sshWire) open(ctx context.Context, of service) (conversation, error) {
 	for client := w.take(ctx); client != nil; client = w.take(ctx) {
-		if c, err := w.start(ctx, client, service, true); err == nil {
+		if c, err := w.start(ctx, client, of, true); err == nil {
 			return c, nil
 		}
 		// Whatever is wrong with it, the new connection will say better.
@@ -49,19 +49,19 @@ func (w *sshWire) open(ctx context.Context, service string) (conversation, error
 	}
 	client, err := w.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, brokenOff{err}
 	}
-	return w.start(ctx, client, service, false)
+	return w.start(ctx, client, of, false)
 }
 
 // start runs the service in a session of its own and reads what the server begins with. Afterwards the connection is
 // the conversation's; after an error it is closed.
-func (w *sshWire) start(ctx context.Context, client *ssh.Client, service string, kept bool) (conversation, error) {
+func (w *sshWire) start(ctx context.Context, client *ssh.Client, of service, kept bool) (conversation, error) {
 	c := &sshConversation{wire: w, client: client, kept: kept, said: &syncHead{head: headOf{max: maxWords}}}
 	c.stop = context.AfterFunc(ctx, func() { client.Close() })
-	err := c.start(service, quote(w.path))
+	err := c.start(of, quote(w.path))
 	if err == nil {
-		c.hello, err = readGreeting(c.stdout, service, c.words)
+		c.hello, err = readGreeting(c.stdout, of, c.words)
 	}
 	if err != nil {
 		c.broken = true
@@ -71,7 +71,7 @@ func (w *sshWire) start(ctx context.Context, client *ssh.Client, service string,
 	return c, nil
 }
 
-func (c *sshConversation) start(service, path string) error {
+func (c *sshConversation) start(of service, path string) error {
 	session, err := c.client.NewSession()
 	if err != nil {
 		return err
@@ -86,14 +86,14 @@ func (c *sshConversation) start(service, path string) error {
 	}
 	c.stdout = &watched{from: stdout, broken: &c.broken}
 	c.session = session
-	if service == uploadPack {
+	if of.v2 {
 		// No answer is waited for: the greeting will tell.
 		variable := struct{ Name, Value string }{"GIT_PROTOCOL", protocol.Version}
 		if _, err := session.SendRequest("env", false, ssh.Marshal(variable)); err != nil {
 			return err
 		}
 	}
-	return session.Start(service + " " + path)
+	return session.Start(of.program + " " + path)
 }
 
 // quote makes one word of a path for the shell at the other end.
@@ -166,7 +166,7 @@ type watched struct {
 func (r *watched) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	if err != nil && err != io.EOF {
-		*r.broken = true
+		*r.broken, err = true, brokenOff{err}
 	}
 	return n, err
 }

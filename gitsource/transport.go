@@ -30,7 +30,7 @@ func newHTTPWire(to remote, auth Auth, now func() time.Time) (*httpWire, error) 
 		proxy = http.ProxyURL(chosen)
 	}
 	w := &httpWire{
-		known:   map[string]httpGreeting{},
+		known:   map[service]httpGreeting{},
 		base:    strings.TrimSuffix(to.String(), "/"),
 		auth:    auth,
 		present: presentToGit,
@@ -195,7 +195,10 @@ func (w *httpWire) send(req *http.Request) (*http.Response, credential.Password,
 		w.present(req, w.auth.Username, w.auth.Password)
 	}
 	res, err := w.client.Do(req)
-	return res, token, withoutURL(err)
+	if err != nil {
+		return nil, token, brokenOff{withoutURL(err)}
+	}
+	return res, token, nil
 }
 
 // presentToGit puts credentials on a request as Git servers take them. A bearer token has no user name.

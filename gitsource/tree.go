@@ -26,7 +26,7 @@ func (e *treeEdit) apply(tree plumbing.Hash, at string, files map[string][]byte)
 	var entries []object.TreeEntry
 	if !tree.IsZero() {
 		var err error
-		if entries, err = e.objects.tree(tree); err != nil {
+		if entries, err = entriesOf(e.objects, tree); err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("reading the folder %q: %w", at, err)
 		}
 	}

@@ -27,11 +27,13 @@ type upload struct {
 	talk conversation
 	// patient reads files that are too large to their end, where what comes behind them could not be asked for.
 	patient bool
+	shallow []plumbing.Hash // of the last fetch: the commits whose parents the server has not sent, or not itself
 }
 
 // upload holds a conversation with the service that sends objects.
 func (r *Repository) upload(ctx context.Context, hold func(u *upload, again bool) error) error {
 	return r.converse(ctx, uploadPack, func(talk conversation, again bool) error {
+		r.capabilities.Store(talk.greeting().abilities())
 		u := &upload{r: r, talk: talk}
 		err := hold(u, again)
 		if u.talk != talk {
@@ -39,15 +41,6 @@ func (r *Repository) upload(ctx context.Context, hold func(u *upload, again bool
 		}
 		return err
 	})
-}
-
-// tip returns the hash of the branch at the remote. It is the one place that knows how a poll is made.
-func (r *Repository) tip(ctx context.Context) (tip plumbing.Hash, err error) {
-	err = r.upload(ctx, func(u *upload, _ bool) (err error) {
-		tip, err = u.tip(ctx)
-		return err
-	})
-	return tip, err
 }
 
 func (u *upload) v2() protocol.Capabilities { return u.talk.greeting().v2 }
@@ -150,17 +143,23 @@ func (u *upload) fetchOnce(ctx context.Context, what protocol.Fetch, into *packR
 	if err != nil {
 		return err
 	}
+	u.shallow = pack.Shallow
 	return u.unpack(pack, into)
 }
 
 // unpack puts the objects of a pack into memory.
 func (u *upload) unpack(pack io.Reader, into *packReader) error {
-	measured := &limited{from: pack, left: u.r.opts.MaxPackSize}
-	err := into.read(measured)
+	return u.within(u.r.opts.MaxPackSize, pack, into.read)
+}
+
+// within reads a pack of so many bytes at most.
+func (u *upload) within(most int64, pack io.Reader, read func(io.Reader) error) error {
+	measured := &limited{from: pack, left: most}
+	err := read(measured)
 	switch {
 	case measured.left < 0:
 		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("more than %d bytes would have to be fetched: keep the rotations in a smaller one",
-			u.r.opts.MaxPackSize)}
+			most)}
 	case err != nil && !errors.Is(err, errOversize):
 		return fmt.Errorf("reading the pack of a fetch: %w", err)
 	}
@@ -184,6 +183,15 @@ func (u *upload) again(ctx context.Context) error {
 // fetchOlder asks in the older versions of the protocol for the branch with depth commits of history, 0 for all of it.
 // It ends the conversation.
 func (u *upload) fetchOlder(ctx context.Context, tip plumbing.Hash, depth int, filter string, into *packReader) error {
+	pack, _, err := u.askOlder(ctx, tip, depth, filter)
+	if err != nil {
+		return err
+	}
+	return u.unpack(pack, into)
+}
+
+// askOlder returns the pack, and the commits at which the server's own history is cut off.
+func (u *upload) askOlder(ctx context.Context, tip plumbing.Hash, depth int, filter string) (io.Reader, []plumbing.Hash, error) {
 	refs := u.talk.greeting().refs
 	ask := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
 	ask.Capabilities.Delete(capability.ThinPack) // a thin pack would lean on objects that are not here
@@ -192,22 +200,22 @@ func (u *upload) fetchOlder(ctx context.Context, tip plumbing.Hash, depth int, f
 	if depth > 0 && want(ask, refs, capability.Shallow) {
 		ask.Depth = packp.DepthCommits(depth)
 	}
-	if want(ask, refs, capability.Filter) {
+	if filter != "" && want(ask, refs, capability.Filter) {
 		ask.Filter = packp.Filter(filter)
 	}
 	var request bytes.Buffer
 	if err := encodeUpload(&request, ask); err != nil {
-		return err
+		return nil, nil, err
 	}
 	answer, err := u.talk.ask(ctx, request.Bytes())
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	got := packp.NewUploadPackResponse(ask)
 	if err := got.Decode(io.NopCloser(answer)); err != nil {
-		return fmt.Errorf("reading the answer to a fetch: %w", err)
+		return nil, nil, fmt.Errorf("reading the answer to a fetch: %w", err)
 	}
-	return u.unpack(demux(ask.Capabilities, got, nil), into)
+	return demux(ask.Capabilities, got, nil), refs.Shallows, nil
 }
 
 // want adds a capability to the request if the server has it, and reports whether it has.

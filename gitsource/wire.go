@@ -15,16 +15,22 @@ import (
 	"github.com/gitrota/gitrota/gitsource/protocol"
 )
 
-// The two services of a Git server.
-const (
-	uploadPack  = "git-upload-pack"
-	receivePack = "git-receive-pack"
+// service is a program at the server.
+type service struct {
+	program string
+	v2      bool // it is asked to speak version 2 of the protocol
+}
+
+var (
+	uploadPack      = service{"git-upload-pack", true}
+	olderUploadPack = service{"git-upload-pack", false}
+	receivePack     = service{"git-receive-pack", false}
 )
 
 // wire reaches the services of one remote. Everything it does ends with the context. It is safe for concurrent use.
 type wire interface {
 	// open begins a conversation with a service, on a connection that is there already, if there is one.
-	open(ctx context.Context, service string) (conversation, error)
+	open(ctx context.Context, of service) (conversation, error)
 	// forget drops what is kept between conversations: connections, and what the server has said of itself.
 	forget()
 }
@@ -52,11 +58,11 @@ type greeting struct {
 
 // remembered returns the greeting as a later conversation may use it, nil if it cannot: where the references are what
 // it is read for, they have to be new.
-func (g *greeting) remembered(service string) *greeting {
+func (g *greeting) remembered(of service) *greeting {
 	switch {
 	case g.v2 != nil:
 		return g
-	case service == receivePack:
+	case of == receivePack:
 		return &greeting{refs: &packp.AdvRefs{Capabilities: g.refs.Capabilities}}
 	}
 	return nil
@@ -67,8 +73,24 @@ func errSHA256() error {
 		"does not read yet: use a repository made with --object-format=sha1"}
 }
 
+// brokenOff is an error for which the network is to blame, and not what the two sides say to one another.
+type brokenOff struct{ error }
+
+func (b brokenOff) Unwrap() error { return b.error }
+
+// arriving is what comes over the network.
+type arriving struct{ io.Reader }
+
+func (a arriving) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = brokenOff{err}
+	}
+	return n, err
+}
+
 // readGreeting reads what a server begins with. words is called when that is not Git's protocol.
-func readGreeting(from io.Reader, service string, words func() string) (*greeting, error) {
+func readGreeting(from io.Reader, of service, words func() string) (*greeting, error) {
 	// The beginning is kept to look for what go-git's parser does not understand.
 	start := &headOf{max: 4096}
 	reader := bufio.NewReader(io.TeeReader(from, start))
@@ -89,7 +111,7 @@ func readGreeting(from io.Reader, service string, words func() string) (*greetin
 	if bytes.Contains(start.text, []byte("object-format=sha256")) {
 		return nil, errSHA256()
 	}
-	return nil, explained(fmt.Errorf("the answer to %s is not Git's: %w", service, err), words)
+	return nil, explained(fmt.Errorf("the answer to %s is not Git's: %w", of.program, err), words)
 }
 
 // explained prefers a server's words to what the protocol makes of them.
@@ -107,9 +129,9 @@ func explained(err error, words func() string) error {
 // converse opens a service and holds a conversation. When that fails for no good reason, and leaned on something that
 // was kept from before, it is held once more on a new connection: a server may have been renamed, upgraded or
 // restarted meanwhile. again tells hold which of the two it is.
-func (r *Repository) converse(ctx context.Context, service string, hold func(talk conversation, again bool) error) error {
+func (r *Repository) converse(ctx context.Context, with service, hold func(talk conversation, again bool) error) error {
 	for again := false; ; again = true {
-		talk, err := r.wire.open(ctx, service)
+		talk, err := r.wire.open(ctx, with)
 		if err != nil {
 			return ended(ctx, err)
 		}

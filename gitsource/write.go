@@ -79,7 +79,7 @@ func (r *Repository) tryWrite(ctx context.Context, dirs []string, fresh bool, bu
 	base.objects = newObjects(seen.objects)
 	before := &Snapshot{}
 	if !base.head.IsZero() {
-		if before, err = r.read(&base, base.head, dirs); err != nil {
+		if before, err = r.files(&base, base.head, dirs); err != nil {
 			return nil, r.failed("reading the tip", err)
 		}
 	}
@@ -151,7 +151,7 @@ func (r *Repository) landed(seen, base *mirror, tip plumbing.Hash, dirs []string
 	if !r.mirror.CompareAndSwap(seen, now) && seen.head.IsZero() {
 		r.mirror.CompareAndSwap(nil, now)
 	}
-	return r.read(now, tip, dirs)
+	return r.files(now, tip, dirs)
 }
 
 // land pushes the commit. Where it is not certain from the answer what became of it, only the remote is believed: a push
@@ -198,11 +198,11 @@ func (r *Repository) commit(base *mirror, dirs []string, change *Change) (plumbi
 	var parents []plumbing.Hash
 	var oldTree plumbing.Hash
 	if !base.head.IsZero() {
-		parent, err := object.GetCommit(base.objects, base.head)
+		parent, err := base.objects.commit(base.head)
 		if err != nil {
 			return plumbing.ZeroHash, nil, err
 		}
-		parents, oldTree = []plumbing.Hash{base.head}, parent.TreeHash
+		parents, oldTree = []plumbing.Hash{base.head}, parent.tree
 	}
 	edit := &treeEdit{objects: base.objects, noted: map[plumbing.Hash]bool{}}
 	tree, err := edit.apply(oldTree, "", change.Files)

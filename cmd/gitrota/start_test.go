@@ -222,7 +222,7 @@ func TestAGitServerThatIsDownIsWaitedForAndTheProbesSaySo(t *testing.T) {
 	for _, line := range []string{
 		`gitrota_requests_ended\{phase="Successful"\} 1`,
 		`gitrota_polls_total\{result="error"\} [1-9]`, `gitrota_polls_total\{result="success"\} [1-9]`, `gitrota_last_poll_success_timestamp_seconds 1`,
-		`gitrota_rotations_running 0`, `gitrota_requests_unfinished 0`, `gitrota_journal_pending 0`, `gitrota_journal_oldest_age_seconds 0`, `gitrota_manifest_problems 0`,
+		`gitrota_rotations_running 0`, `gitrota_requests_unfinished 0`, `gitrota_journal_pending 0`, `gitrota_journal_oldest_age_seconds 0`, `gitrota_manifest_problems 0`, `gitrota_git_fallback_reads_total 0`,
 		`gitrota_step_duration_seconds_count\{result="done",step="apply"\} 1`, `go_goroutines \d`, `process_open_fds \d`,
 	} {
 		require.Regexp(t, "(?m)^"+line, metrics)
