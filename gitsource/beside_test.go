@@ -36,3 +36,37 @@ func TestWhatLiesBesideTheWatchedFolders(t *testing.T) {
 		}
 	})
 }
+
+// Every commit has a tree of everything. Only what leads to the watched folders is worth fetching.
+func TestHistoryCostsWhatLeadsToTheFiles(t *testing.T) {
+	server := gittest.NewServer(t, gittest.Options{})
+	repo := server.NewRepo("ops")
+	files := map[string]string{"rotations/team/a": "a", "rotations/team/b": "b", "rotations/c": "c"}
+	for i := range 3000 {
+		files[fmt.Sprintf("src/%02d/%02d/file-%d.go", i%50, i/100, i)] = fmt.Sprint(i)
+	}
+	const commits = 1500
+	batches := []gittest.Batch{{Message: "first", Files: files}}
+	for i := range commits {
+		changed := map[string]string{fmt.Sprintf("src/%02d/%02d/file-%d.go", i%50, i%3000/100, i%3000): fmt.Sprint("changed ", i)}
+		if i == commits/3 {
+			changed["rotations/team/b"] = "another b"
+		}
+		batches = append(batches, gittest.Batch{Message: fmt.Sprint("change ", i), Files: changed})
+	}
+	hashes := repo.Import(batches...)
+	repo.Repack()
+	o := options(t, server, repo, false)
+	o.Reading = gitsource.ReadPartially
+	r := open(t, o)
+	s, err := r.Snapshot(t.Context(), "rotations")
+	require.NoError(t, err)
+	before, asked := server.Traffic(), server.Requests()
+	found, err := r.Origins(t.Context(), s.Revision, paths(s)...)
+	require.NoError(t, err)
+	require.Equal(t, hashes[0], found["rotations/c"].Hash)
+	require.Equal(t, hashes[0], found["rotations/team/a"].Hash)
+	require.Equal(t, hashes[1+commits/3], found["rotations/team/b"].Hash)
+	require.Less(t, server.Traffic().Since(before).Sent, int64(400_000), "most of that is commits")
+	require.LessOrEqual(t, server.Requests()-asked, 16)
+}

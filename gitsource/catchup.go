@@ -105,7 +105,12 @@ func (u *upload) catchUp(ctx context.Context, old *mirror, tip plumbing.Hash, di
 func (u *upload) whole(ctx context.Context, next *mirror) error {
 	u.patient = true
 	into := u.unpacking(next.objects)
-	filter := u.upToSize()
+	filter := func() string {
+		if wanted := u.upToSize(); u.filter(wanted) == wanted {
+			return wanted
+		}
+		return "" // no files at all would be too few
+	}
 	if err := u.fetchOlder(ctx, next.head, 1, filter, into); err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func (u *upload) whole(ctx context.Context, next *mirror) error {
 	switch {
 	case err != nil:
 		return err
-	case !lacks.blobsOnly() || len(lacks.blobs) > 0 && !u.filters():
+	case !lacks.blobsOnly() || len(lacks.blobs) > 0 && filter() == "":
 		return errors.New("the server did not send all that belongs to the branch")
 	}
 	next.tooLarge(lacks.blobs)

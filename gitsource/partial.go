@@ -1,8 +1,10 @@
 package gitsource
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -21,14 +23,56 @@ func (p partial) tip(ctx context.Context) (tip plumbing.Hash, err error) {
 	return tip, err
 }
 
-// maxHistory is how many bytes of commits and folders are looked at at once to find something in the history.
+// maxHistory is how many bytes of commits and folders there may be in one pack of history.
 const maxHistory = 48 << 20
+
+// errWhole says that the server does not leave out what it would have to.
+var errWhole = errors.New("the server has no history without folders, or folders by their names")
+
+func (p partial) origins(ctx context.Context, m *mirror, rev plumbing.Hash, paths []string, removed bool) (found map[string]Origin, err error) {
+	if rev != m.head && rev != m.before {
+		if _, is, err := p.between(ctx, m.head, rev); err != nil || !is {
+			return nil, cmp.Or[error](err, &Error{Kind: ErrRevisionNotFound, Detail: rev.String()})
+		}
+	}
+	err = p.r.upload(ctx, func(u *upload, _ bool) error {
+		if !u.leavesOut() {
+			return errWhole
+		}
+		g, t := newGathered(u, rev, m.objects), newTracing(rev, paths, removed)
+		err := g.follow(ctx, t)
+		if err == nil {
+			err = g.tell(ctx, t.commits())
+		}
+		var refused *Error
+		if errors.As(err, &refused) && refused.Kind == ErrRejected || !u.leavesOut() {
+			return errWhole
+		}
+		if err == nil {
+			found, err = t.origins(g.words)
+		}
+		return err
+	})
+	if errors.Is(err, errWhole) {
+		return p.deepOrigins(ctx, m, rev, paths, removed)
+	}
+	return found, err
+}
+
+// leavesOut reports whether the server sends history without folders, as far as is known.
+func (u *upload) leavesOut() bool { return u.v2() != nil && u.filter(noTrees) == noTrees }
 
 var depths = []int{2, 10, 100, 1000, protocol.Unlimited}
 
-func (p partial) origins(ctx context.Context, m *mirror, rev plumbing.Hash, paths []string, removed bool) (map[string]Origin, error) {
+// deepOrigins finds origins at a server that sends every folder of every commit.
+func (p partial) deepOrigins(ctx context.Context, m *mirror, rev plumbing.Hash, paths []string, removed bool) (map[string]Origin, error) {
 	for _, depth := range depths {
 		known, err := p.history(ctx, protocol.Fetch{Wants: []plumbing.Hash{m.head}, Depth: depth, Filter: noBlobs})
+		if errors.Is(err, ErrTooLarge) {
+			return nil, &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("what is looked for lies so far back that the folders of all commits "+
+				"since then are more than %d MiB, and the server leaves none of them out: let it speak version 2 of Git's protocol "+
+				"and serve partial clones (uploadpack.allowFilter=true), or commit the files anew", maxHistory>>20)}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +127,7 @@ func (p partial) history(ctx context.Context, what protocol.Fetch) (stored, erro
 		if what.Depth == 0 {
 			known.roots = rootsOf(u.talk.greeting().refs.Shallows)
 		}
-		if err := u.fetchOlder(ctx, tip, what.Depth, what.Filter, into); err != nil {
+		if err := u.fetchOlder(ctx, tip, what.Depth, func() string { return u.filter(what.Filter) }, into); err != nil {
 			return err
 		}
 		if _, is := known.commit(what.Wants[0]); !is && known.roots != nil {

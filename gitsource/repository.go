@@ -4,13 +4,17 @@
 // the files. Head asks the remote for one hash. Snapshot fetches what the mirror does not have yet, in the common case
 // the new commit, the trees that changed and the files that are new, and hands out the mirror's own bytes. Origin looks
 // in the mirror who brought a file, which also has the trees of the tip before, and fetches history only where that is
-// not enough. Write builds blobs, trees and a commit by hand on top of the mirror and pushes them; if the branch has
+// not enough: commits without trees, and then by name those trees that lead to the file, where they differ. Write builds blobs, trees and a commit by hand on top of the mirror and pushes them; if the branch has
 // moved, it fetches what is new and starts over. The mirror holds no more after a thousand changes than after one, and
 // whatever does not fit together, such as history that was rewritten, is answered by fetching the tip anew.
 //
 // The mirror depends on what a server can do: version 2 of the protocol (package protocol), partial clones, objects by
 // their name. A server with version 2 that leaves nothing out sends the files outside the folders as well, once, and is
-// stopped at one that is too large; one with an older version sends the whole tip for every change.
+// stopped at one that is too large; one with an older version sends the whole tip for every change. Both send all trees
+// of the history, of which no more is read than fits into the memory.
+//
+// All of that is one of two ways to read a repository. The other one asks for nothing but the branch as it is, and leaves
+// it to go-git: it is there for the day on which the first one is wrong (see [ReadSomehow]).
 //
 // Git objects, packs and the older protocols' messages are go-git's. The two transports are this package's own (see
 // http.go and ssh.go), because go-git's are process-wide: its table of protocols, its HTTP client with one CA for
@@ -79,9 +83,9 @@ type Repository struct {
 	secrets func() []string // never to be seen in an error's text
 	writing chan struct{}   // holds one token: the right to write
 
-	mirror     atomic.Pointer[mirror] // nil before the first reading
-	fetching   chan struct{}          // holds one token: the right to replace the mirror
-	fewFilters atomic.Bool            // the server has refused a filter
+	mirror    atomic.Pointer[mirror] // nil before the first reading
+	fetching  chan struct{}          // holds one token: the right to replace the mirror
+	filtering atomic.Int32           // a filtering
 
 	plainReads   atomic.Uint64
 	reported     atomic.Bool  // what was wrong with another way to read

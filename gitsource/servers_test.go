@@ -20,10 +20,14 @@ func speaking(server *gittest.Server, older bool) string {
 	return "version 2 of the protocol"
 }
 
+// wholly is the story in which nothing is read in parts.
+const wholly = "that is asked for everything"
+
 // A server may be able to do much or little: what is read is the same.
 func TestServersOfEveryKind(t *testing.T) {
 	for story, configure := range map[string]func(*gittest.Server, *gittest.Repo){
 		"that does all":           func(*gittest.Server, *gittest.Repo) {},
+		wholly:                    func(*gittest.Server, *gittest.Repo) {},
 		"that leaves nothing out": func(_ *gittest.Server, repo *gittest.Repo) { repo.Configure("uploadpack.allowFilter", "false") },
 		"that leaves out files only": func(_ *gittest.Server, repo *gittest.Repo) {
 			repo.Configure("uploadpackfilter.allow", "false")
@@ -32,6 +36,22 @@ func TestServersOfEveryKind(t *testing.T) {
 		"that leaves nothing out, nor sends anything by name": func(server *gittest.Server, repo *gittest.Repo) {
 			repo.Configure("uploadpack.allowFilter", "false")
 			server.Break(gittest.OnFetch(repo.OnlyTheTip))
+		},
+		"of an older version that leaves out files only": func(server *gittest.Server, repo *gittest.Repo) {
+			server.SpeakOlder()
+			repo.Configure("uploadpackfilter.allow", "false")
+			repo.Configure("uploadpackfilter.blob:none.allow", "true")
+		},
+		"that leaves out all or nothing": func(_ *gittest.Server, repo *gittest.Repo) {
+			repo.Configure("uploadpackfilter.allow", "false")
+			repo.Configure("uploadpackfilter.tree.allow", "true")
+		},
+		"that says that it leaves out what it does not": func(_ *gittest.Server, repo *gittest.Repo) {
+			repo.Configure("uploadpackfilter.allow", "false")
+		},
+		"of an older version that says that it leaves out what it does not": func(server *gittest.Server, repo *gittest.Repo) {
+			server.SpeakOlder()
+			repo.Configure("uploadpackfilter.allow", "false")
 		},
 		"of an older version": func(server *gittest.Server, _ *gittest.Repo) { server.SpeakOlder() },
 		"of an older version that leaves nothing out": func(server *gittest.Server, repo *gittest.Repo) {
@@ -42,7 +62,10 @@ func TestServersOfEveryKind(t *testing.T) {
 		onBoth(t, "a server "+story+" is read and written", func(t *testing.T, repo *gittest.Repo, o gitsource.Options) {
 			server := repo.Server()
 			configure(server, repo)
-			o.MaxFileSize = 1000
+			o.MaxFileSize, o.Reading = 1000, gitsource.ReadPartially
+			if story == wholly {
+				o.Reading = gitsource.ReadPlainly
+			}
 			first := repo.Commit(map[string]string{
 				"rotations/a.yaml": "a", "rotations/deep/down/b.yaml": "b", "rotations/big": noise(1, 5000), "other/c": noise(2, 9000),
 				"rotations/z.yaml": "z",

@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ type tracing struct {
 	active  map[plumbing.Hash]*trail
 	landed  map[string]plumbing.Hash // of paths that have left the line of first parents
 	found   map[string]source
+	passed  int // commits
 }
 
 // source is a commit that brought something, and the one with which it came to the branch.
@@ -123,6 +125,7 @@ func (t *tracing) step(known past, at *trail) (s step, lacks *need, err error) {
 func (t *tracing) take(known past, own plumbing.Hash, s step) {
 	at := t.active[own]
 	delete(t.active, own)
+	t.passed++
 	for i, same := range s.same {
 		for _, path := range same {
 			if _, left := t.landed[path]; i > 0 && !left {
@@ -153,11 +156,42 @@ func (t *tracing) take(known past, own plumbing.Hash, s step) {
 func (t *tracing) newest() plumbing.Hash {
 	var best plumbing.Hash
 	for hash, at := range t.active {
-		if best.IsZero() || at.when > t.active[best].when {
+		if last := t.active[best]; last == nil || at.when > last.when || at.when == last.when && bytes.Compare(hash[:], best[:]) > 0 {
 			best = hash
 		}
 	}
 	return best
+}
+
+// ahead returns folders that are not known, and that will be needed if they tell of no change, most of them or a few
+// more. Those that are needed next are among them.
+func (t *tracing) ahead(known past, most int) []plumbing.Hash {
+	guess := newTracing(t.rev, t.paths, t.removed)
+	if !t.begun {
+		if lacks, _ := guess.begin(known); lacks != nil {
+			return lacks.trees
+		}
+	}
+	for hash, at := range t.active {
+		guess.active[hash] = &trail{at.node, at.paths}
+	}
+	wanted := map[plumbing.Hash]bool{}
+	for len(guess.active) > 0 && len(wanted) < most {
+		at := guess.newest()
+		s, lacks, err := guess.step(known, guess.active[at])
+		if err != nil || lacks != nil && lacks.history {
+			delete(guess.active, at)
+			continue
+		}
+		if lacks != nil {
+			for _, hash := range lacks.trees {
+				wanted[hash] = true
+			}
+			s.same, s.left = append(s.same, s.left), nil
+		}
+		guess.take(known, at, s)
+	}
+	return slices.SortedFunc(maps.Keys(wanted), func(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // commits returns those that were found, each once.

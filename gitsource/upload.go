@@ -92,24 +92,57 @@ func (u *upload) explain(err error) error {
 	return err
 }
 
+// filtering is what a server has shown that it can leave out of a pack, of those that say that they can.
+type filtering int32
+
+const (
+	anyFilter  filtering = iota
+	someFilter           // noBlobs, and not everything else
+	noFilter
+)
+
 // filters reports whether the server can leave objects out of a pack.
 func (u *upload) filters() bool {
+	if filtering(u.r.filtering.Load()) == noFilter {
+		return false
+	}
 	if u.v2() == nil {
 		return u.talk.greeting().refs.Capabilities.Supports(capability.Filter)
 	}
 	return u.v2().Has("fetch", "filter")
 }
 
-// filter returns the filter if the server has filters at all, and the one that every such server has in place of one
-// that it has refused.
+// filter returns the filter if the server has filters at all, and the one that most of them have in place of one that it
+// has refused.
 func (u *upload) filter(wanted string) string {
 	switch {
-	case !u.filters():
+	case wanted == "" || !u.filters():
 		return ""
-	case u.r.fewFilters.Load():
+	case filtering(u.r.filtering.Load()) == someFilter:
 		return noBlobs
 	}
 	return wanted
+}
+
+// refuses notes that a server has refused a filter, if that is what an error says, and reports whether it did.
+func (u *upload) refuses(filter string, err error) bool {
+	var known *Error
+	words := ""
+	if errors.As(err, &known) {
+		words = known.Server
+	} else if err != nil {
+		words = err.Error()
+	}
+	if filter == "" || !strings.Contains(words, "filter") {
+		return false
+	}
+	u.r.opts.Log.Debug("the server allows few filters", "repository", u.r.String(), "filter", filter)
+	allows := someFilter
+	if filter == noBlobs {
+		allows = noFilter
+	}
+	u.r.filtering.Store(int32(allows))
+	return true
 }
 
 // upToSize leaves out blobs that are too large to be read.
@@ -119,19 +152,16 @@ func (u *upload) upToSize() string { return fmt.Sprintf("blob:limit=%d", u.r.opt
 // was too large; what came before it is there, and the conversation is at its end.
 func (u *upload) fetch(ctx context.Context, what protocol.Fetch, into *packReader) error {
 	wanted := what.Filter
-	what.Filter = u.filter(wanted)
-	err := u.fetchOnce(ctx, what, into)
-	var said *protocol.ServerError
-	if what.Filter == noBlobs || what.Filter == "" || !errors.As(err, &said) || !strings.Contains(said.Words, "filter") {
-		return u.explain(err)
+	for {
+		what.Filter = u.filter(wanted)
+		err := u.explain(u.fetchOnce(ctx, what, into))
+		if !u.refuses(what.Filter, err) {
+			return err
+		}
+		if err := u.again(ctx); err != nil {
+			return err
+		}
 	}
-	u.r.opts.Log.Debug("the server allows few filters", "repository", u.r.String(), "filter", what.Filter)
-	u.r.fewFilters.Store(true)
-	if err := u.again(ctx); err != nil {
-		return err
-	}
-	what.Filter = u.filter(wanted)
-	return u.explain(u.fetchOnce(ctx, what, into))
 }
 
 func (u *upload) fetchOnce(ctx context.Context, what protocol.Fetch, into *packReader) error {
@@ -172,22 +202,31 @@ func (u *upload) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	older := u.v2() == nil
 	u.talk.close()
 	u.talk = talk
-	if u.v2() == nil {
+	if older != (u.v2() == nil) {
 		return errors.New("the server speaks another version of the protocol than a moment ago")
 	}
 	return nil
 }
 
 // fetchOlder asks in the older versions of the protocol for the branch with depth commits of history, 0 for all of it.
-// It ends the conversation.
-func (u *upload) fetchOlder(ctx context.Context, tip plumbing.Hash, depth int, filter string, into *packReader) error {
-	pack, _, err := u.askOlder(ctx, tip, depth, filter)
-	if err != nil {
-		return err
+// filter is asked again after the server has refused one. It ends the conversation.
+func (u *upload) fetchOlder(ctx context.Context, tip plumbing.Hash, depth int, filter func() string, into *packReader) error {
+	for {
+		asked := filter()
+		pack, _, err := u.askOlder(ctx, tip, depth, asked)
+		if err == nil {
+			return u.unpack(pack, into)
+		}
+		if !u.refuses(asked, err) {
+			return err
+		}
+		if err := u.again(ctx); err != nil {
+			return err
+		}
 	}
-	return u.unpack(pack, into)
 }
 
 // askOlder returns the pack, and the commits at which the server's own history is cut off.
