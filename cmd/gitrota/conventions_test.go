@@ -178,14 +178,6 @@ func TestTheTopLevelIsATableOfContents(t *testing.T) {
 	require.Equal(t, expected, found, "a newcomer reads the top level first")
 }
 
-func TestTheReadmeNamesEveryFlag(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(topLevel, "README.md"))
-	require.NoError(t, err)
-	newAgent().Flags().VisitAll(func(f *pflag.Flag) {
-		require.Contains(t, string(readme), "`--"+f.Name+"`", "what is not in the README is not found")
-	})
-}
-
 func TestTheInstallManifestsSetFlagsThatThereAre(t *testing.T) {
 	var known []string
 	newAgent().Flags().VisitAll(func(f *pflag.Flag) { known = append(known, environmentName(f.Name), "--"+f.Name) })

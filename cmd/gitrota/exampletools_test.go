@@ -32,17 +32,24 @@ func commands(t *testing.T, cluster *kubetest.Cluster) []string {
 	if devcluster == "" {
 		devcluster = filepath.Join(root, ".build", "devcluster")
 	}
-	folder := t.TempDir()
-	for name, call := range map[string]string{
+	path := onPath(t, map[string]string{
 		"gitrota":    fmt.Sprintf("%s=1 exec %q", asGitrota, self),
 		"sqlcmd":     fmt.Sprintf("%s=1 exec %q", asSqlcmd, self),
 		"kubectl":    fmt.Sprintf("exec %q kubectl", devcluster),
 		"sops":       fmt.Sprintf("exec $(go -C %q tool -n sops)", root),
 		"age-keygen": fmt.Sprintf("exec $(go -C %q tool -n age-keygen)", root),
-	} {
+	})
+	return []string{path, "KUBECONFIG=" + cluster.Kubeconfig}
+}
+
+// onPath returns a PATH on which these programs come first, each of which calls something with its own arguments.
+func onPath(t *testing.T, calls map[string]string) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, call := range calls {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"+call+` "$@"`+"\n"), 0o755))
 	}
-	return []string{"PATH=" + folder + ":" + os.Getenv("PATH"), "KUBECONFIG=" + cluster.Kubeconfig}
+	return "PATH=" + folder + ":" + os.Getenv("PATH")
 }
 
 // sqlcmd does what Microsoft's sqlcmd does when it is called with -b -C -S HOST,PORT -U LOGIN -Q STATEMENT, as far as

@@ -17,6 +17,31 @@ import (
 	"github.com/gitrota/gitrota/gitsource/manifest"
 )
 
+// maxReadme keeps the first text that a stranger reads short. What is longer has its place beside what it describes.
+const maxReadme = 12_000 // bytes
+
+func TestTheReadmeIsShortAndManualsBeginWithTheirContents(t *testing.T) {
+	for _, m := range manuals(t) {
+		if m.file == "README.md" {
+			require.LessOrEqual(t, len(m.text), maxReadme, "move what is about one part to the README.md of its folder")
+		}
+		if path.Base(m.file) != "README.md" || strings.HasPrefix(m.file, "examples/") {
+			continue
+		}
+		var links []string
+		for _, target := range m.links() {
+			if name, own := strings.CutPrefix(target, "#"); own {
+				links = append(links, name)
+			}
+		}
+		for _, s := range m.sections {
+			if s.level == 2 {
+				require.Contains(t, links, anchor(s.title), "%s lists its sections at its beginning", m.file)
+			}
+		}
+	}
+}
+
 func TestLinksInManualsLeadSomewhere(t *testing.T) {
 	known := map[string]manual{}
 	for _, m := range manuals(t) {
