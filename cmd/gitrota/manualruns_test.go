@@ -67,8 +67,8 @@ func TestTheManualOfEvidence(t *testing.T) {
 	writeFile(t, filepath.Join(r.dir, "gitrota.allowed_signers"), string(keys))
 	const manual = "reconcile/audit/README.md"
 	r.follow(manual, "Proving a history", "console")
-	r.follow(manual, "A break", "sh", "console")
 	r.follow(manual, "The story of a database", "console")
+	r.follow(manual, "A break", "sh", "console")
 }
 
 func TestTheManualOfTheCommandLine(t *testing.T) {
