@@ -30,7 +30,7 @@ type section struct {
 //	console  commands behind "$ ", and what each of them prints, in which ... stands for anything
 //	yaml     manifests, or a part of one
 //	env      settings of the agent
-//	text     to be read
+//	text     to be read, as are go and diff
 type block struct {
 	kind string
 	text string

@@ -73,7 +73,7 @@ func TestManifestsInManualsAreValid(t *testing.T) {
 	for _, m := range manuals(t) {
 		for _, s := range m.sections {
 			for _, b := range s.blocks {
-				require.Contains(t, []string{"sh", "console", "yaml", "env", "text"}, b.kind, "%s:%d: what is between these fences?", m.file, b.line)
+				require.Contains(t, []string{"sh", "console", "yaml", "env", "text", "go", "diff"}, b.kind, "%s:%d: what is between these fences?", m.file, b.line)
 				if b.kind == "yaml" && m.checkManifest(t, b) {
 					checked++
 				}
