@@ -21,10 +21,10 @@ import (
 	"github.com/gitrota/gitrota/cmd/devcluster/provisioner"
 )
 
-// serve runs a whole cluster until ctx ends or a part of it dies. It calls ready once, when the cluster is usable.
-func serve(ctx context.Context, dir, kubeconfig string, log *slog.Logger, ready func()) error {
+// serve runs a whole cluster until ctx ends or a part of it dies and is not to be revived. It calls ready once, when the cluster is usable.
+func serve(ctx context.Context, dir, kubeconfig string, revive bool, log *slog.Logger, ready func()) error {
 	klog.SetSlogLogger(log)
-	plane, err := controlplane.Start(ctx, dir, kubeconfig, log)
+	plane, err := controlplane.Start(ctx, dir, kubeconfig, revive, log)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ const upUsage = `devcluster up [flags]
   --stop-on-eof      end when standard input ends. For a program that starts a cluster for itself: however that program
                      dies, the kernel closes the pipe, and nothing is left behind.
   --ephemeral        remove DIR at the end
+  --revive           start a process of the control plane again that was killed. Who wants to kill or to stop one finds its
+                     id in DIR/pids/etcd, DIR/pids/kube-apiserver and DIR/pids/kube-controller-manager.
 
 Standard output gets one line when the cluster is ready: ready kubeconfig=FILE
 Standard error gets the progress. SIGINT and SIGTERM end the cluster; a second one ends it at once.
@@ -36,6 +38,7 @@ func up(args []string) int {
 	kubeconfig := flags.String("kubeconfig", "", "")
 	stopOnEOF := flags.Bool("stop-on-eof", false, "")
 	ephemeral := flags.Bool("ephemeral", false, "")
+	revive := flags.Bool("revive", false, "")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -45,14 +48,14 @@ func up(args []string) int {
 		fmt.Fprintln(os.Stderr, "devcluster up: --dir DIR is needed, and nothing but flags; see devcluster up --help")
 		return 2
 	}
-	if err := run(*dir, *kubeconfig, *stopOnEOF, *ephemeral); err != nil {
+	if err := run(*dir, *kubeconfig, *stopOnEOF, *ephemeral, *revive); err != nil {
 		fmt.Fprintln(os.Stderr, "devcluster:", err)
 		return 1
 	}
 	return 0
 }
 
-func run(dir, kubeconfig string, stopOnEOF, ephemeral bool) (err error) {
+func run(dir, kubeconfig string, stopOnEOF, ephemeral, revive bool) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func run(dir, kubeconfig string, stopOnEOF, ephemeral bool) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	err = serve(ctx, dir, kubeconfig, log, func() { fmt.Printf("ready kubeconfig=%s\n", kubeconfig) })
+	err = serve(ctx, dir, kubeconfig, revive, log, func() { fmt.Printf("ready kubeconfig=%s\n", kubeconfig) })
 	if ctx.Err() != nil {
 		return nil // it was told to end; what else went wrong, went wrong because of that
 	}

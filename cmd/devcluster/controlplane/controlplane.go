@@ -31,6 +31,9 @@ const loopback = "127.0.0.1"
 // startTimeout is how long one process may take until it answers: seconds on an idle machine, more on one that builds.
 const startTimeout = 2 * time.Minute
 
+// pauseBefore a process is started again keeps one that cannot live from being started without end.
+const pauseBefore = 200 * time.Millisecond
+
 // ControlPlane is a control plane that runs. Its methods may be called by several goroutines, but for those that start
 // something.
 type ControlPlane struct {
@@ -38,10 +41,12 @@ type ControlPlane struct {
 
 	dir        string
 	kubeconfig string
+	revive     bool
 	client     kubernetes.Interface
 	log        *slog.Logger
 
-	processes []*process // in the order of their start
+	mu        sync.Mutex
+	processes []*process // in the order of their first start
 	died      chan error
 	stopping  chan struct{}
 	stopOnce  sync.Once
@@ -49,9 +54,10 @@ type ControlPlane struct {
 
 // Start starts etcd and the API server on what is in dir, or anew where dir is empty, writes an administrator's
 // kubeconfig to the given file, and returns when the API server answers. When ctx ends before that, Start ends what it
-// started and returns an error; after that ctx has no meaning.
-func Start(ctx context.Context, dir, kubeconfig string, log *slog.Logger) (_ *ControlPlane, err error) {
-	for _, sub := range []string{"pki", "logs", "etcd"} {
+// started and returns an error; after that ctx has no meaning. With revive, a process that ends without having been asked
+// to is started again.
+func Start(ctx context.Context, dir, kubeconfig string, revive bool, log *slog.Logger) (_ *ControlPlane, err error) {
+	for _, sub := range []string{"pki", "logs", "etcd", "pids"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, err
 		}
@@ -64,7 +70,7 @@ func Start(ctx context.Context, dir, kubeconfig string, log *slog.Logger) (_ *Co
 	if err := writeCredentials(dir, server, kubeconfig); err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{dir: dir, kubeconfig: kubeconfig, log: log, died: make(chan error, 3), stopping: make(chan struct{})}
+	c := &ControlPlane{dir: dir, kubeconfig: kubeconfig, revive: revive, log: log, died: make(chan error, 3), stopping: make(chan struct{})}
 	if c.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 		return nil, err
 	}
@@ -95,20 +101,71 @@ func (c *ControlPlane) StartControllers(ctx context.Context) error {
 func (c *ControlPlane) start(ctx context.Context, name string, flags []string, answers func(context.Context) error) error {
 	program := findProgram(name)
 	c.log.Info("starting "+name, "program", program.describe())
-	p, err := startProcess(name, filepath.Join(c.dir, "logs"), append(program.command, flags...))
+	p, err := c.run(name, append(program.command, flags...))
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	n := len(c.processes)
 	c.processes = append(c.processes, p)
-	go func() {
+	c.mu.Unlock()
+	go c.watch(n, p)
+	return p.waitFor(ctx, answers)
+}
+
+// run starts a process and writes its id to pids/<name>, for those who want to kill it.
+func (c *ControlPlane) run(name string, command []string) (*process, error) {
+	p, err := startProcess(name, filepath.Join(c.dir, "logs"), command)
+	if err != nil {
+		return nil, err
+	}
+	// In one piece: who reads it meanwhile finds the one before.
+	file := filepath.Join(c.dir, "pids", name)
+	if err = os.WriteFile(file+".new", []byte(strconv.Itoa(p.cmd.Process.Pid)), 0o600); err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// watch reports that the n-th process has died, or puts another one in its place, until the control plane is stopped.
+func (c *ControlPlane) watch(n int, p *process) {
+	for {
 		<-p.done
+		if !c.revive {
+			break
+		}
 		select {
 		case <-c.stopping:
-		default:
-			c.died <- p.err
+			return
+		case <-time.After(pauseBefore):
 		}
-	}()
-	return p.waitFor(ctx, answers)
+		c.log.Warn("starting "+p.name+" again", "error", p.err)
+		c.mu.Lock()
+		select {
+		case <-c.stopping: // meanwhile
+			c.mu.Unlock()
+			return
+		default:
+		}
+		again, err := c.run(p.name, p.cmd.Args)
+		if err != nil {
+			c.mu.Unlock()
+			c.died <- err
+			return
+		}
+		p = again
+		c.processes[n] = p
+		c.mu.Unlock()
+	}
+	select {
+	case <-c.stopping:
+	default:
+		c.died <- p.err
+	}
 }
 
 // Died gives the reason when one of the processes ended without having been asked to.
@@ -117,7 +174,9 @@ func (c *ControlPlane) Died() <-chan error { return c.died }
 // Stop ends the processes, the last one first, and returns when all have ended.
 func (c *ControlPlane) Stop() {
 	c.stopOnce.Do(func() {
+		c.mu.Lock() // nothing is started any more
 		close(c.stopping)
+		c.mu.Unlock()
 		for i := len(c.processes) - 1; i >= 0; i-- {
 			c.processes[i].stop()
 		}

@@ -37,10 +37,10 @@ var forks = sync.OnceValue(func() chan<- func() {
 	return forks
 })
 
-// startProcess runs a command of which all output goes to logDir/<name>.log.
+// startProcess runs a command of which all output goes to the end of logDir/<name>.log.
 func startProcess(name, logDir string, command []string) (*process, error) {
 	logFile := filepath.Join(logDir, name+".log")
-	output, err := os.Create(logFile)
+	output, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -35,6 +37,8 @@ type Options struct {
 	// Dir is where the cluster is kept, and taken up again by the next one with the same Dir. Empty is a new folder,
 	// which goes with the cluster.
 	Dir string
+	// Revive has processes of the control plane that were killed started again; see [Cluster.Signal].
+	Revive bool
 	// Log gets what the cluster says while it starts and runs; nil is nobody. The end of it is in [Cluster.Log].
 	Log io.Writer
 }
@@ -64,6 +68,9 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	c := &Cluster{Dir: options.Dir, binary: binary, done: make(chan struct{})}
 	args := []string{"up", "--stop-on-eof"}
+	if options.Revive {
+		args = append(args, "--revive")
+	}
 	if c.Dir == "" {
 		if c.Dir, err = os.MkdirTemp("", "devcluster-"); err != nil {
 			return nil, err
@@ -107,6 +114,20 @@ func (c *Cluster) Run(ctx context.Context, stdin io.Reader, args ...string) (str
 // Volume is the folder of a PersistentVolumeClaim.
 func (c *Cluster) Volume(namespace, claim string) string {
 	return filepath.Join(c.Dir, "volumes", namespace, claim)
+}
+
+// Signal sends a signal to a process of the control plane: etcd, kube-apiserver or kube-controller-manager. One that is
+// killed comes back in a cluster with [Options].Revive; without it, the cluster ends.
+func (c *Cluster) Signal(process string, signal syscall.Signal) error {
+	text, err := os.ReadFile(filepath.Join(c.Dir, "pids", process))
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, signal)
 }
 
 // Log is the end of what the cluster has said.
