@@ -193,7 +193,7 @@ func (r *Repo) push(flags ...string) string {
 		if err == nil {
 			return r.git("rev-parse", "HEAD")
 		}
-		if !strings.Contains(out, "[rejected]") {
+		if !slices.ContainsFunc(quicker, func(words string) bool { return strings.Contains(out, words) }) {
 			break
 		}
 		r.git("fetch", "--quiet", "origin")
@@ -202,6 +202,9 @@ func (r *Repo) push(flags ...string) string {
 	r.git(args...)
 	return r.git("rev-parse", "HEAD")
 }
+
+// quicker are git's words where somebody else was, before the push or at the very same time.
+var quicker = []string{"[rejected]", "cannot lock ref", "failed to update ref"}
 
 func (r *Repo) git(args ...string) string {
 	return r.server.git(r.work, r.person(), args...)
