@@ -4,12 +4,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # RACE=1 runs the tests of `make test` under the race detector. V=1 names every test.
-# FUZZTIME is for each fuzz target of `make fuzz`, SCHEDULES and SEED are for `make crash`. KEEP=1 keeps the demonstration running.
+# FUZZTIME is for each fuzz target of `make fuzz`, SCHEDULES and SEED are for `make crash`, EPISODES, WORKERS and SEED for
+# `make torture`. KEEP=1 keeps the demonstration running.
 RACE ?=
 V ?=
 FUZZTIME ?= 10s
 SCHEDULES ?= 40000
 SEED ?= 0
+EPISODES ?= $(if $(filter-out 0,$(SEED)),1,10)
+WORKERS ?= 3
 export KEEP
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -86,6 +89,12 @@ crash: ## try to lose a credential: every fault at every call, and SCHEDULES (40
 .PHONY: kill
 kill: clients devcluster ## kill the real agent at every write, change and push of a group's rotation (some minutes)
 	go test -timeout=40m -count=1 -v -run='AgentOfAGroupKilled' ./cmd/gitrota -every-moment | grep -v '^=== '
+
+# A violated episode is printed with its seed; SEED=n replays it alone, and EPISODES=200 SEED=n plays 200 from there on.
+.PHONY: torture
+torture: clients build devcluster ## disturb real agents on a real control plane at random: EPISODES (10), WORKERS (3) at once (some seconds each)
+	@go build -o .build/torture ./cmd/torture
+	@.build/torture -episodes=$(EPISODES) -workers=$(WORKERS) -seed=$(if $(filter-out 0,$(SEED)),$(SEED),1)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

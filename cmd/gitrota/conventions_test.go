@@ -29,7 +29,7 @@ const (
 	topLevel = "../.." // of the repository, from here
 )
 
-// testKits stand in for the world outside. They are for tests, for the demonstration and for the benchmark.
+// testKits stand in for the world outside. They are for tests, for the demonstration, the benchmark and the torture.
 var testKits = []string{"gitsource/forge/forgetest", "gitsource/gittest", "reconcile/kube/kubetest", "reconcile/mssql/mssqltest"}
 
 func TestDependenciesPointOneWay(t *testing.T) {
@@ -90,7 +90,7 @@ func TestPoliciesTouchNothing(t *testing.T) {
 func TestTheProductDoesNotContainTestKits(t *testing.T) {
 	for _, p := range packages(t, "./...") {
 		isKit := slices.ContainsFunc(testKits, func(kit string) bool { return p.own() == kit || strings.HasPrefix(p.own(), kit+"/") })
-		if isKit || p.own() == "cmd/demo" || p.own() == "cmd/bench" {
+		if isKit || slices.Contains([]string{"cmd/demo", "cmd/bench", "cmd/torture"}, p.own()) {
 			continue
 		}
 		for _, kit := range testKits {
