@@ -249,6 +249,13 @@ func gitEnv() []string {
 	}
 }
 
+// Command prepares a git command in dir, which is told nothing by the machine's own configuration.
+func Command(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Env = dir, gitEnv()
+	return cmd
+}
+
 // git runs one git command in dir and returns its output without the last line break.
 func (s *Server) git(dir string, env []string, args ...string) string {
 	out, err := s.tryGit(dir, env, args...)
@@ -260,9 +267,8 @@ func (s *Server) git(dir string, env []string, args ...string) string {
 
 // tryGit is git for a command that may fail.
 func (s *Server) tryGit(dir string, env []string, args ...string) (string, error) {
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(gitEnv(), env...)
+	cmd := Command(dir, args...)
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSuffix(string(out), "\n"), err
 }
