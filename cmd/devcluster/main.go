@@ -37,6 +37,10 @@ an address of this machine's loopback; and KubeDB, of which the kinds MSSQLServe
 and the provisioner, but nothing that would carry out a MSSQLServerOpsRequest. Services lead nowhere: Kubernetes allows
 no loopback addresses as endpoints, so connect to the IP of a pod.
 
+A readiness or liveness probe of a container "mssql" that calls sqlcmd, as in sh -c 'sqlcmd -U sa -P "$MSSQL_SA_PASSWORD"
+-S localhost -Q "SELECT 1"', is a login with the environment that the container was started with. Any other probe looks
+whether the server listens.
+
 Annotations, of a MSSQLServer for all its pods, or of one pod:
 
   devcluster.gitrota.dev/faults       the SQL Server misbehaves, at once: the JSON of mssqltest.Faults,

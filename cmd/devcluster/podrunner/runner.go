@@ -7,6 +7,10 @@
 // read when a container starts and not again, the data is on a volume that outlives the pod, a pod that is evicted or
 // deleted stops its server first and is then gone, and a devcluster that was killed starts its pods again as a node does
 // after a power cut.
+//
+// A readiness or liveness probe of a SQL Server that calls sqlcmd is a login with the environment of the container, so
+// that it fails from the change of a password until the container is started again; it is what makes a pod Ready, and
+// starts the container again. Any other probe looks whether the server listens. Startup probes are not run.
 package podrunner
 
 import (
@@ -61,9 +65,11 @@ type instance struct {
 	uid       types.UID
 	address   netip.Addr
 	server    *mssqltest.Server // nil while there is none
-	scratch   string            // the folder that goes with the pod; empty for none
-	faults    string            // the annotation that the server obeys
-	startedAt time.Time         // to the second, as the API server keeps it
+	readiness probe             // of that server
+	liveness  probe
+	scratch   string    // the folder that goes with the pod; empty for none
+	faults    string    // the annotation that the server obeys
+	startedAt time.Time // to the second, as the API server keeps it
 	restarts  int32
 	failure   *startFailure // of the last start; nil when it went well
 	failures  int           // in a row
@@ -152,8 +158,14 @@ func (r *Runner) keep(ctx context.Context, pod *corev1.Pod, in *instance) (time.
 		if err := applyFaults(pod, in); err != nil {
 			return 0, err
 		}
-		seen.failure, seen.ready = in.failure, in.server != nil && listens(ctx, in.address)
-		seen.faults, again = in.faults, probeInterval
+		if in.server != nil && !in.liveness.ask(ctx, time.Now()) {
+			r.log.Info("a liveness probe has failed", "pod", pod.Namespace+"/"+pod.Name)
+			r.stop(in)
+			in.restarts++
+			r.start(ctx, pod, container, in)
+		}
+		seen.failure, seen.ready = in.failure, in.server != nil && in.readiness.ask(ctx, time.Now())
+		seen.faults, again = in.faults, in.liveness.within(in.readiness.within(probeInterval, time.Now()), time.Now())
 		if in.server == nil {
 			again = time.Until(in.retryAt)
 		}
@@ -166,6 +178,7 @@ func (r *Runner) keep(ctx context.Context, pod *corev1.Pod, in *instance) (time.
 func (r *Runner) start(ctx context.Context, pod *corev1.Pod, container *corev1.Container, in *instance) {
 	in.failure = r.startServer(ctx, pod, container, in)
 	in.startedAt = time.Now().Truncate(time.Second)
+	in.stoppedAt = time.Time{}
 	if in.failure == nil {
 		in.failures = 0
 		return

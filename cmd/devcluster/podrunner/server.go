@@ -76,6 +76,7 @@ func (r *Runner) startServer(ctx context.Context, pod *corev1.Pod, container *co
 		switch {
 		case err == nil:
 			in.faults = pod.Annotations[kubedb.FaultsAnnotation]
+			r.probe(container, env, in)
 			joined(in.server)
 			return nil
 		case !errors.Is(err, syscall.EADDRINUSE):
@@ -184,14 +185,32 @@ func mounts(container *corev1.Container, volume, path string) bool {
 	return false
 }
 
-// listens is the readiness probe.
-func listens(ctx context.Context, address netip.Addr) bool {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", serverAddress(address))
-	if err != nil {
-		return false
+// probe begins with the container's probes. One that has no readiness probe is ready while its server listens.
+func (r *Runner) probe(container *corev1.Container, env map[string]string, in *instance) {
+	address := in.address
+	listens := func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", serverAddress(address))
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
-	_ = conn.Close()
-	return true
+	runs := func(spec *corev1.Probe) func(context.Context) error {
+		if spec == nil || spec.Exec == nil {
+			return listens
+		}
+		call, known := sqlcmdOf(spec.Exec.Command, env)
+		if !known {
+			r.log.Warn("a probe that is not a call of sqlcmd looks whether the server listens", "container", container.Name, "pod", address)
+			return listens
+		}
+		return func(ctx context.Context) error { return call.run(ctx, address) }
+	}
+	in.readiness = newProbe(container.ReadinessProbe, runs(container.ReadinessProbe), false, time.Now())
+	if container.ReadinessProbe == nil {
+		in.readiness.run = listens
+	}
+	in.liveness = newProbe(container.LivenessProbe, runs(container.LivenessProbe), true, time.Now())
 }
 
 func serverAddress(address netip.Addr) string {
