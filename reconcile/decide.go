@@ -188,7 +188,7 @@ func complete(w world) step {
 		return step{kind: stepRestarts}
 	}
 	for _, r := range w.replicas {
-		if w.keeper.Restart[r.Name] != r.UID || r.contained {
+		if !w.stale(r) {
 			continue
 		}
 		if s, ok := pause(w); ok {
@@ -259,11 +259,11 @@ func discard(w world) step {
 }
 
 // connect asks for a session on each replica, and then for those that are missing: which those are, a group's primary
-// knows. After the promotion, pods that were evicted are waited for first.
+// knows. After the promotion, the successors of pods that were evicted are waited for first.
 func connect(w world) (step, bool) {
 	for _, r := range w.replicas {
 		switch {
-		case r.Ending, r.Endpoint.Address == "", !r.Ready && w.keeper.Restart != nil:
+		case r.Ending, r.Endpoint.Address == "", w.starting(r):
 			return step{kind: stepAwaitPod, target: r.Name}, true
 		case !r.connected && !r.expired:
 			return step{kind: stepConnect, target: r.Name}, true

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,14 @@ func resumed(w *world) { w.target.Paused, w.pausedByUs = false, false }
 
 func foreign(w *world) { w.auth.Data["password"] = credential.NewPassword("Other-1") }
 
+func unready(names ...string) func(*world) {
+	return func(w *world) {
+		for i := range w.replicas {
+			w.replicas[i].Ready = w.replicas[i].Ready && !slices.Contains(names, w.replicas[i].Name)
+		}
+	}
+}
+
 func noted(w *world) { w.keeper.Repaired = &Overwrite{Version: w.auth.version()} }
 
 func document(w *world) { w.target.Kind = manifest.KindServer }
@@ -146,6 +155,10 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"the evicted pod is gone and its successor not there", with(listed(), func(w *world) { w.replicas = nil }), "await db-0"},
 		{"the successor is not ready", with(restarted(), func(w *world) { w.replicas[0].Ready = false }), "await db-0"},
 		{"the successor is ready", with(restarted(), disconnected), "connect db-0"},
+		{"a listed pod is not ready, as its probe has the old password", with(listed(), unready("db-0")), "evict db-0"},
+		{"a pod that carries no password is not ready, and will not be restarted", with(listed(), unready("db-0"), func(w *world) {
+			w.keeper.Restart = map[string]string{}
+		}), "verify db-0"},
 		{"the successor lets in", restarted(), "verify db-0"},
 		{"the successor has the old password, from an old volume", with(restarted(), func(w *world) { w.replicas[0].next = no }), "apply db-0"},
 		{"no pod carries the password", with(listed(), func(w *world) { w.keeper.Restart = map[string]string{} }), "verify db-0"},
@@ -177,6 +190,19 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"a group: the next pod waits until the group is healthy", with(listed(), group, func(w *world) {
 			w.replicas[0].UID, w.group.Replicas[0].Healthy = "db-1/2", false
 		}), "await-group"},
+		{"a group: no pod is ready that has the old password", with(listed(), group, unready("db-0", "db-1", "db-2")), "evict db-1"},
+		{"a group: the first pod is back, the others wait for their restart", with(listed(), group, unready("db-0", "db-2"), func(w *world) {
+			w.replicas[0].UID = "db-1/2"
+		}), "evict db-2"},
+		{"a group: the first pod is not back yet", with(listed(), group, unready("db-0", "db-1", "db-2"), func(w *world) {
+			w.replicas[0].UID = "db-1/2"
+		}), "await db-1"},
+		{"a group: the logins of a contained one are as ready as their pod", with(listed(), group, unready("db-0"), func(w *world) {
+			own := w.replicas[2]
+			own.Name, own.UID, own.contained = "ag", own.UID+"/ag", true
+			w.replicas[0].UID, w.replicas[1].UID = "db-1/2", "db-2/2"
+			w.replicas = append(w.replicas, own)
+		}), "evict db-0"},
 		{"a group: the primary's pod is the last", with(listed(), group, func(w *world) { w.replicas[0].UID, w.replicas[1].UID = "db-1/2", "db-2/2" }), "evict db-0"},
 
 		{"rolled back: another agent is kept from publishing first", with(applied(), rolledBack), "fence"},

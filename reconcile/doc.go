@@ -23,8 +23,8 @@
 //	|      | publish: auth Secret <- next, .prev <- live, one write        before: as above; after: as below
 //	|      v
 //	|   next          next             next           list, evict, await   pods are compared by UID with the list in
-//	|      | pods with the old environment, secondaries first              the keeper; consumers by the rotation id in
-//	|      v                                                               their pod template
+//	|      | pods with the old environment, secondaries first, ready or    the keeper; consumers by the rotation id in
+//	|      v not: their probe may be a login with the old password         their pod template
 //	|   next          next             next           verify, resume,      a fresh login proves again
 //	|      |                                          consumers
 //	|      | of a pair of logins: grace; retired into the keeper, ALTER    the retired password is asked about like next

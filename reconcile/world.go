@@ -65,13 +65,26 @@ func (w world) grouped() bool {
 	return w.target.KubeDB() && w.target.Group || len(w.group.Replicas) > 0
 }
 
+// stale reports whether a replica is a pod that still runs with the old password. Whether it is ready does not matter: a
+// readiness probe that logs in with the password of its environment fails until it is restarted.
+func (w world) stale(r replica) bool {
+	uid, listed := w.keeper.Restart[r.Name]
+	return listed && uid == r.UID && !r.contained
+}
+
+// starting reports whether a replica is a pod that may have come in the place of one that was restarted, and is not ready
+// yet. Where none had to be restarted, none comes.
+func (w world) starting(r replica) bool {
+	return len(w.keeper.Restart) > 0 && !r.Ready && !r.contained && !w.stale(r)
+}
+
 // healthy reports whether every member of the availability group is there, connected and in step, as the primary sees
-// it. Where no primary tells, it is not.
+// it, and no pod is starting. Where no primary tells, it is not.
 func (w world) healthy() bool {
 	if len(w.group.Replicas) < len(w.instances()) {
 		return false
 	}
-	return !slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready }) && len(w.unhealthy()) == 0
+	return !slices.ContainsFunc(w.replicas, w.starting) && len(w.unhealthy()) == 0
 }
 
 func (w world) unhealthy() (names []string) {

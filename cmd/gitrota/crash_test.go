@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // moment is a request of the agent at which it dies.
 type moment struct {
 	name         string
-	method, path string // of the request to the API server
+	method, path string // of the request to the API server; a method can be one of several, as in POST|DELETE
 	nth          int    // which of the requests that match, from 1
 }
 
@@ -35,7 +36,7 @@ var writes = []moment{
 	{"the pause", "PUT", `/mssqlservers/db/status$`, 1},
 	{"the promotion", "PUT", `/secrets/db-auth$`, 1},
 	{"the list of restarts", "PUT", `/secrets/db-auth-keeper$`, 1},
-	{"the eviction", "POST", `/pods/db-0/eviction$`, 1},
+	{"the eviction", "POST|DELETE", `/pods/db-0(/eviction)?$`, 1}, // which is a deletion where the budget is spent
 	{"the resumption", "PUT", `/mssqlservers/db/status$`, 2},
 	{"the settlement", "PUT", `/secrets/db-auth-keeper$`, 2},
 }
@@ -213,7 +214,9 @@ func (w *world) requireOneRotation(request string) {
 func (w *world) apiProxy(at moment, after bool, kill func()) *httptest.Server {
 	w.Helper()
 	path := regexp.MustCompile(at.path)
-	matches := func(r *http.Request) bool { return r.Method == at.method && path.MatchString(r.URL.Path) }
+	matches := func(r *http.Request) bool {
+		return slices.Contains(strings.Split(at.method, "|"), r.Method) && path.MatchString(r.URL.Path)
+	}
 	var seen atomic.Int32
 	return w.apiFront(func(_ http.ResponseWriter, r *http.Request) bool {
 		if !after && matches(r) && int(seen.Add(1)) == at.nth {

@@ -24,9 +24,9 @@ var groupWrites = []moment{
 	{"the pause", "PUT", `/mssqlservers/db/status$`, 1},
 	{"the promotion", "PUT", `/secrets/db-auth$`, 1},
 	{"the list of restarts", "PUT", `/secrets/db-auth-keeper$`, 1},
-	{"the first eviction", "POST", `/pods/db-1/eviction$`, 1},
-	{"the second eviction", "POST", `/pods/db-2/eviction$`, 1},
-	{"the eviction of the primary", "POST", `/pods/db-0/eviction$`, 1},
+	{"the first eviction", "POST|DELETE", `/pods/db-1(/eviction)?$`, 1},
+	{"the second eviction", "POST|DELETE", `/pods/db-2(/eviction)?$`, 1},
+	{"the eviction of the primary", "POST|DELETE", `/pods/db-0(/eviction)?$`, 1},
 	{"the resumption", "PUT", `/mssqlservers/db/status$`, 2},
 	{"the settlement", "PUT", `/secrets/db-auth-keeper$`, 2},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -83,8 +84,9 @@ func (w *world) replicaLog(pod string) string {
 // at lists when a replica wrote what.
 func (w *world) at(pod, what string) (times []time.Time) {
 	w.Helper()
+	wanted := regexp.MustCompile(what)
 	for line := range strings.Lines(w.replicaLog(pod)) {
-		if !strings.Contains(line, what) {
+		if !wanted.MatchString(line) {
 			continue
 		}
 		written, err := time.Parse("2006-01-02 15:04:05.00", line[:22])
@@ -94,14 +96,15 @@ func (w *world) at(pod, what string) (times []time.Time) {
 	return times
 }
 
-// changes, starts and refusals are when a replica's password was changed, when it was started, and when a login failed.
+// changes, starts and refusals are when a replica's password was changed, when it was started, and when a login failed that
+// was not its own probe's.
 func (w *world) changes(pod string) []time.Time {
 	return w.at(pod, "Password of login 'sa' was changed")
 }
 func (w *world) starts(pod string) []time.Time {
 	return w.at(pod, "SQL Server is now ready for client connections")
 }
-func (w *world) refusals(pod string) []time.Time { return w.at(pod, "Error: 18456") }
+func (w *world) refusals(pod string) []time.Time { return w.at(pod, refusedOutside.String()) }
 
 // replicaFaults makes one replica misbehave.
 func (w *world) replicaFaults(pod, json string) {

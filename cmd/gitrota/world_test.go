@@ -205,14 +205,19 @@ func (w *world) errorlog(database string) string {
 	return string(text)
 }
 
-// passwordChanges counts the ALTER LOGINs that took effect, failedLogins the logins that were refused.
+// passwordChanges counts the ALTER LOGINs that took effect, failedLogins the logins that were refused, but for those of
+// the pod's own probe.
 func (w *world) passwordChanges(database string) int {
 	return len(passwordChanged.FindAllString(w.errorlog(database), -1))
 }
 
 func (w *world) failedLogins(database string) int {
-	return strings.Count(w.errorlog(database), "Error: 18456")
+	return len(refusedOutside.FindAllString(w.errorlog(database), -1))
 }
+
+// refusedOutside is the errorlog's line about a login that was refused and came from outside of the pod, whose own address
+// is another one.
+var refusedOutside = regexp.MustCompile(`Login failed for user '\w+'\.( Reason: [^\n]*)? \[CLIENT: 127\.0\.0\.1\]`)
 
 var passwordChanged = regexp.MustCompile(`Password of login .sa. was changed`)
 

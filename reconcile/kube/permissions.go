@@ -29,10 +29,14 @@ var (
 		kindStatefulSet: {Verb: "get", Group: "apps", Resource: "statefulsets"},
 		kindDeployment:  {Verb: "get", Group: "apps", Resource: "deployments"},
 	}
-	forNamedPods  = right{Verb: "get", Resource: "pods"}
-	forListedPods = right{Verb: "list", Resource: "pods"}
-	forEviction   = right{Verb: "create", Resource: "pods", Subresource: "eviction"}
-	forConsumers  = []right{
+	forNamedPods  = []right{{Verb: "get", Resource: "pods"}}
+	forListedPods = []right{{Verb: "list", Resource: "pods"}, {Verb: "get", Resource: "pods"}}
+	forRestarts   = []right{
+		{Verb: "create", Resource: "pods", Subresource: "eviction"},
+		{Verb: "delete", Resource: "pods"},
+		{Verb: "list", Group: "policy", Resource: "poddisruptionbudgets"},
+	}
+	forConsumers = []right{
 		{Verb: "list", Group: "apps", Resource: "deployments"},
 		{Verb: "patch", Group: "apps", Resource: "deployments"},
 		{Verb: "list", Group: "apps", Resource: "statefulsets"},
@@ -51,11 +55,11 @@ func needed(target reconcile.Target, consumers bool) []right {
 	rights = append(rights, forSecrets...)
 	switch spec := target.Spec; {
 	case target.KubeDB() && !target.Group:
-		rights = append(rights, forNamedPods, forEviction)
+		rights = slices.Concat(rights, forNamedPods, forRestarts)
 	case target.KubeDB() || len(spec.Selector) > 0:
-		rights = append(rights, forListedPods, forEviction)
+		rights = slices.Concat(rights, forListedPods, forRestarts)
 	case spec.Workload != nil:
-		rights = append(rights, forWorkload[spec.Workload.Kind], forListedPods, forEviction)
+		rights = slices.Concat(rights, []right{forWorkload[spec.Workload.Kind]}, forListedPods, forRestarts)
 	}
 	if consumers {
 		rights = append(rights, forConsumers...)

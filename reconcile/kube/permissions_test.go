@@ -65,6 +65,8 @@ func TestMissingRightsAreNamedVerbByVerb(t *testing.T) {
 	document := func(spec manifest.ServerSpec) reconcile.Target {
 		return reconcile.Target{Kind: manifest.KindServer, Namespace: namespace, Name: "db", Group: true, Spec: &spec}
 	}
+	restarts := []string{"create pods/eviction", "delete pods", "list poddisruptionbudgets.policy"}
+	listed := append([]string{"list pods", "get pods"}, restarts...)
 	kubedb := []string{"get mssqlservers.kubedb.com", "update mssqlservers.kubedb.com/status"}
 	secrets := []string{"get secrets", "create secrets", "update secrets", "create events"}
 	for name, test := range map[string]struct {
@@ -72,17 +74,17 @@ func TestMissingRightsAreNamedVerbByVerb(t *testing.T) {
 		consumers bool
 		want      []string
 	}{
-		"a database": {target: database, want: slices.Concat(kubedb, secrets, []string{"get pods", "create pods/eviction"})},
-		"a group":    {target: group, want: slices.Concat(kubedb, secrets, []string{"list pods", "create pods/eviction"})},
+		"a database": {target: database, want: slices.Concat(kubedb, secrets, []string{"get pods"}, restarts)},
+		"a group":    {target: group, want: slices.Concat(kubedb, secrets, listed)},
 		"a StatefulSet": {
 			target: document(manifest.ServerSpec{Workload: &manifest.Workload{Kind: "StatefulSet", Name: "sql"}}),
-			want:   slices.Concat(secrets, []string{"get statefulsets.apps", "list pods", "create pods/eviction"}),
+			want:   slices.Concat(secrets, []string{"get statefulsets.apps"}, listed),
 		},
 		"a Deployment": {
 			target: document(manifest.ServerSpec{Workload: &manifest.Workload{Kind: "Deployment", Name: "sql"}}),
-			want:   slices.Concat(secrets, []string{"get deployments.apps", "list pods", "create pods/eviction"}),
+			want:   slices.Concat(secrets, []string{"get deployments.apps"}, listed),
 		},
-		"labels":    {target: document(manifest.ServerSpec{Selector: map[string]string{"app": "sql"}}), want: slices.Concat(secrets, []string{"list pods", "create pods/eviction"})},
+		"labels":    {target: document(manifest.ServerSpec{Selector: map[string]string{"app": "sql"}}), want: slices.Concat(secrets, listed)},
 		"endpoints": {target: document(manifest.ServerSpec{Endpoints: []string{"sql.example.com:1433"}}), want: secrets},
 		"endpoints and consumers": {
 			target: document(manifest.ServerSpec{Endpoints: []string{"sql.example.com:1433"}}), consumers: true,

@@ -33,10 +33,14 @@ func podReplica(target reconcile.Target, p *corev1.Pod) reconcile.Replica {
 		}
 		replica.Endpoint.Address = net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))
 	}
-	replica.Ready = !replica.Ending && p.Status.Phase == corev1.PodRunning && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+	replica.Ready = ready(p)
+	return replica
+}
+
+func ready(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
-	return replica
 }
 
 // endpointReplica is a server outside of the cluster, of which no more is known than its address.

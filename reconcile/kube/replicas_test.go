@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,6 +92,65 @@ func TestAnArbiterIsNoReplicaOfItsGroup(t *testing.T) {
 		require.True(t, replica.Endpoint.TLS.Any)
 		require.Equal(t, replica.Name+".ag-pods."+namespace+".svc", replica.Endpoint.TLS.ServerName)
 	}
+}
+
+func TestAPodThatIsNotReadyGoesWhereTheBudgetIsSpentAndStaysWhereThereIsNone(t *testing.T) {
+	cluster := kubetest.Start(t)
+	namespace := cluster.Namespace(t)
+	c := connect(t, cluster.Config)
+	document := target(t, c, asks(namespace, "legacy", runSQL(t, cluster, namespace, "StatefulSet", 2)))
+	budgets := cluster.Client.PolicyV1().PodDisruptionBudgets(namespace)
+	budget := func(unavailable int32) *policyv1.PodDisruptionBudget {
+		most := intstr.FromInt32(unavailable)
+		return &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "sql"}, Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: &most, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "sql"}},
+		}}
+	}
+	observed := func(desired, healthy int32) {
+		kubetest.Eventually(t, "the budget is up to date", func(ctx context.Context) (bool, error) {
+			b, err := budgets.Get(ctx, "sql", metav1.GetOptions{})
+			if err != nil || b.Status.ObservedGeneration != b.Generation {
+				return false, err
+			}
+			return slices.Equal([]int32{2, desired, healthy}, []int32{b.Status.ExpectedPods, b.Status.DesiredHealthy, b.Status.CurrentHealthy}), nil
+		})
+	}
+	_, err := budgets.Create(t.Context(), budget(0), metav1.CreateOptions{})
+	require.NoError(t, err)
+	for _, pod := range replicas(t, c, document) {
+		cluster.Kubectl(t, "-n", namespace, "annotate", "pod", pod.Name, `devcluster.gitrota.dev/faults={"refuseConnections":true}`)
+	}
+	var pods []reconcile.Replica
+	kubetest.Eventually(t, "no pod is ready", func(ctx context.Context) (_ bool, err error) {
+		pods, err = c.Replicas(ctx, document)
+		return err == nil && !pods[0].Ready && !pods[1].Ready, err
+	})
+	observed(2, 0)
+	err = c.Evict(t.Context(), pods[0])
+	require.Equal(t, kube.ReasonDisruptionBudget, fault.As(err).Reason)
+	require.ErrorContains(t, err, "the PodDisruptionBudget sql allows no disruption, also of pods that are not ready")
+
+	require.NoError(t, budgets.Delete(t.Context(), "sql", metav1.DeleteOptions{}))
+	_, err = budgets.Create(t.Context(), budget(1), metav1.CreateOptions{})
+	require.NoError(t, err)
+	observed(1, 0)
+	stranger := pods[0]
+	stranger.UID = "00000000-0000-0000-0000-000000000000"
+	require.NoError(t, c.Evict(t.Context(), stranger), "that one is gone already")
+	require.Equal(t, pods[0].UID, replicas(t, c, document)[0].UID)
+	kubetest.Eventually(t, "another pod has its place", func(ctx context.Context) (bool, error) {
+		if err := c.Evict(ctx, pods[0]); err != nil {
+			return false, err
+		}
+		now, err := c.Replicas(ctx, document)
+		return err == nil && len(now) == 2 && now[0].UID != pods[0].UID && now[0].Ready, err
+	})
+	observed(1, 1)
+
+	ready := replicas(t, c, document)[0]
+	ready.Ready = false // as it was when somebody looked
+	err = c.Evict(t.Context(), ready)
+	require.Equal(t, kube.ReasonDisruptionBudget, fault.As(err).Reason)
 }
 
 func TestTheServersOfAWorkload(t *testing.T) {

@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +76,20 @@ func (c *Cluster) Kubectl(t testing.TB, args ...string) string {
 	return output
 }
 
-// CreateMSSQLServer creates a database of one replica, which each change may alter first, and waits until it is Ready.
+// LoginProbe is a readiness probe as people have it, in YAML: it logs in with the password of the container's environment.
+// From the change of the password until its restart, a pod with it is not ready.
+const LoginProbe = `{"exec": {"command": ["/bin/bash", "-c", "/opt/mssql-tools18/bin/sqlcmd -C -S localhost -U sa -P \"$MSSQL_SA_PASSWORD\" -Q 'SELECT 1' -b"]}, "periodSeconds": 1, "failureThreshold": 1}`
+
+func loginProbe() (probe map[string]any) {
+	if err := json.Unmarshal([]byte(LoginProbe), &probe); err != nil {
+		panic(err)
+	}
+	probe["periodSeconds"], probe["failureThreshold"] = int64(1), int64(1) // unstructured objects have no other numbers
+	return probe
+}
+
+// CreateMSSQLServer creates a database of one replica with a [LoginProbe], which each change may alter first, and waits
+// until it is Ready.
 func (c *Cluster) CreateMSSQLServer(t testing.TB, namespace, name string, changes ...func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	t.Helper()
 	db := &unstructured.Unstructured{Object: map[string]any{
@@ -88,7 +102,7 @@ func (c *Cluster) CreateMSSQLServer(t testing.TB, namespace, name string, change
 			"storageType": "Durable",
 			"tls":         map[string]any{"clientTLS": false},
 			"podTemplate": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{
-				"name": "mssql",
+				"name": "mssql", "readinessProbe": loginProbe(),
 				"env": []any{
 					map[string]any{"name": "ACCEPT_EULA", "value": "Y"},
 					map[string]any{"name": "MSSQL_PID", "value": "Evaluation"},
