@@ -70,3 +70,44 @@ func TestHistoryCostsWhatLeadsToTheFiles(t *testing.T) {
 	require.Less(t, server.Traffic().Since(before).Sent, int64(400_000), "most of that is commits")
 	require.LessOrEqual(t, server.Requests()-asked, 16)
 }
+
+// Where a large file comes first, stopping at it brings nothing.
+func TestALargeFileThatComesFirst(t *testing.T) {
+	onBoth(t, "does not keep the others from being read", func(t *testing.T, repo *gittest.Repo, o gitsource.Options) {
+		repo.Configure("uploadpack.allowFilter", "false")
+		repo.Commit(map[string]string{"rotations/a-b": noise(1, 11_000)}, "large")
+		repo.Commit(map[string]string{"rotations/a0": noise(2, 70)}, "small")
+		repo.Commit(map[string]string{"rotations/a.yaml": noise(3, 70), "rotations/demo/prod/a": noise(1, 11_000)}, "both")
+		repo.RepackWith("--depth=2", "--window=3")
+		o.MaxFileSize, o.Reading = 4000, gitsource.ReadPartially
+		s, err := open(t, o).Snapshot(t.Context(), "rotations")
+		require.NoError(t, err)
+		require.Equal(t, []string{"rotations/a-b", "rotations/a.yaml", "rotations/a0", "rotations/demo/prod/a"}, paths(s))
+		require.Contains(t, s.Files[0].Problem, "more than 4000 bytes")
+		require.NotNil(t, s.Files[1].Content)
+	})
+}
+
+// git sends no folder that is asked for and lies in another one that is asked for, too.
+func TestFoldersInFolders(t *testing.T) {
+	onBoth(t, "are looked at as others are", func(t *testing.T, repo *gittest.Repo, o gitsource.Options) {
+		repo.Commit(map[string]string{"other/deep/a": "a"}, "first")
+		repo.Commit(map[string]string{"values.yaml": "v"}, "second")
+		o.Reading = gitsource.ReadPartially
+		r := open(t, o)
+		_, err := r.Snapshot(t.Context(), "rotations")
+		require.NoError(t, err)
+		changed := repo.Commit(map[string]string{"other/deep/b": "b", "other/deep/a": "c"}, "third")
+		_, err = r.Snapshot(t.Context(), "rotations")
+		require.NoError(t, err)
+		found, err := r.Origin(t.Context(), changed, "other/deep/a")
+		require.NoError(t, err)
+		require.Equal(t, changed, found.Hash)
+		removed := repo.Delete("fourth", "other/deep/a")
+		_, err = r.Snapshot(t.Context(), "rotations")
+		require.NoError(t, err)
+		gone, err := r.Removals(t.Context(), removed, "other/deep/a")
+		require.NoError(t, err)
+		require.Equal(t, removed, gone["other/deep/a"].Hash)
+	})
+}

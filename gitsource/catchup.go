@@ -104,7 +104,7 @@ func (u *upload) catchUp(ctx context.Context, old *mirror, tip plumbing.Hash, di
 // whole fetches everything at the tip, in an older version of the protocol.
 func (u *upload) whole(ctx context.Context, next *mirror) error {
 	u.patient = true
-	into := u.unpacking(next.objects)
+	into := u.unpacking(next)
 	filter := func() string {
 		if wanted := u.upToSize(); u.filter(wanted) == wanted {
 			return wanted
@@ -166,9 +166,11 @@ func (u *upload) complete(ctx context.Context, next *mirror) error {
 		if left == 0 {
 			return nil
 		}
-		if have == before {
+		if have == before && u.patient {
 			return fmt.Errorf("the server did not send %d objects that belong to the branch", left)
 		}
+		// Nothing came before the first file that is too large: the pack has to be read behind it.
+		u.patient = u.patient || have == before
 		before = have
 		switch {
 		case len(lacks.path) > 0:
@@ -184,13 +186,18 @@ func (u *upload) complete(ctx context.Context, next *mirror) error {
 	}
 }
 
-// into fetches, and passes over the end of a pack behind a blob that is too large: complete asks for the rest.
+// into fetches, and passes over the end of a pack behind a blob that is too large: complete asks for the rest. Where not
+// even the commit came before that, there is nothing to go by, and the pack is read again, to its end.
 func (u *upload) into(ctx context.Context, what protocol.Fetch, next *mirror) error {
-	err := u.fetch(ctx, what, u.unpacking(next.objects))
-	if errors.Is(err, errOversize) {
-		return u.again(ctx)
+	err := u.fetch(ctx, what, u.unpacking(next))
+	if !errors.Is(err, errOversize) {
+		return err
 	}
-	return err
+	if err := u.again(ctx); err != nil || next.objects.has(next.head) {
+		return err
+	}
+	u.patient = true
+	return u.fetch(ctx, what, u.unpacking(next))
 }
 
 // folders fetches folders with everything in them that is not too large.
@@ -213,7 +220,7 @@ func (u *upload) folders(ctx context.Context, lacks *lacking, next *mirror) erro
 // blobs fetches files by name. Nothing tells beforehand which of them are too large: where one shows, the others are
 // asked for in two halves, until it is alone.
 func (u *upload) blobs(ctx context.Context, wanted []plumbing.Hash, next *mirror) error {
-	err := u.fetch(ctx, protocol.Fetch{Wants: wanted}, u.unpacking(next.objects))
+	err := u.fetch(ctx, protocol.Fetch{Wants: wanted}, u.unpacking(next))
 	if !errors.Is(err, errOversize) {
 		return err
 	}
@@ -240,6 +247,6 @@ func (m *mirror) tooLarge(blobs []plumbing.Hash) {
 }
 
 // unpacking returns a reader of packs that stops at blobs that are too large.
-func (u *upload) unpacking(into *objects) *packReader {
-	return &packReader{into: into, maxBlob: u.r.opts.MaxFileSize, abort: !u.patient, maxBytes: inflation * u.r.opts.MaxPackSize}
+func (u *upload) unpacking(into *mirror) *packReader {
+	return &packReader{into: into.objects, large: into.large, maxBlob: u.r.opts.MaxFileSize, abort: !u.patient, maxBytes: inflation * u.r.opts.MaxPackSize}
 }

@@ -165,16 +165,17 @@ func (g *gathered) look(ctx context.Context, t *tracing, lacks []plumbing.Hash) 
 	if err := g.u.fetch(ctx, protocol.Fetch{Wants: wants, Filter: noTrees}, into); err != nil {
 		return err
 	}
+	// Of a folder and another one in it that are both asked for, git leaves out the second one. It is asked for again.
+	arrived := len(g.trees.own) - before
+	if arrived == 0 {
+		return fmt.Errorf("the server did not send the folder %s", lacks[0])
+	}
 	for _, hash := range wants {
-		tree, ok := g.tree(hash)
-		if !ok {
-			return fmt.Errorf("the server did not send the folder %s", hash)
-		}
+		tree, _ := g.tree(hash)
 		g.bytes, g.weight = g.bytes+len(tree), g.weight+len(tree)
 	}
-	if g.seen += len(g.trees.own) - before; g.seen > 0 {
-		g.batch = max(1, min(4*g.batch, maxLooked/max(1, g.weight/g.seen), maxWants))
-	}
+	g.seen += arrived
+	g.batch = max(1, min(4*g.batch, maxLooked/max(1, g.weight/g.seen), maxWants))
 	return nil
 }
 

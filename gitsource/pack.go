@@ -19,6 +19,9 @@ const inflation = 8
 // maxWaiting is how many bytes of a pack may wait for their bases.
 const maxWaiting = 16 << 20
 
+// maxBallast is how many bytes of blobs are kept that are too large to be read.
+const maxBallast = 32 << 20
+
 // packReader puts the objects of a pack into memory as they arrive.
 //
 // go-git's own parser, which reads a pack from a stream, keeps every object until the whole pack is read, and cannot
@@ -30,10 +33,13 @@ type packReader struct {
 	maxBlob  int64 // in bytes; 0: no blobs are kept
 	abort    bool  // at a blob of more, where it is known to be one, rather than keeping it
 	maxBytes int64 // of everything that is kept
+	// large is told of blobs that are larger and not kept. Unless it aborts, some of them are, for others may lean on them.
+	large map[plumbing.Hash]bool
 
 	at      map[int64]plumbing.Hash // what was found at an offset; zero for a blob that was not kept
 	pending []delta
 	waiting int64 // bytes that were ever pending
+	ballast int64 // bytes of blobs that are too large
 }
 
 // delta is an object that was not put together yet, for want of its base.
@@ -82,6 +88,10 @@ func (p *packReader) object(e packEntry) error {
 	switch {
 	case kind == plumbing.BlobObject && e.size > p.maxBlob && p.abort:
 		return errOversize
+	case e.kind == plumbing.BlobObject && p.isBallast(e.size):
+		hash, err := p.scan.sum(e.kind, e.size)
+		p.at[e.offset], p.large[hash] = plumbing.ZeroHash, true
+		return err
 	case kind == plumbing.InvalidObject && !p.mayWait(e.size):
 		return p.scan.skip(e.size)
 	}
@@ -102,6 +112,15 @@ func (p *packReader) object(e packEntry) error {
 		p.pending = append(p.pending, base)
 	}
 	return err
+}
+
+// isBallast reports whether a blob of that size is not worth keeping.
+func (p *packReader) isBallast(size int64) bool {
+	if p.large == nil || size <= p.maxBlob {
+		return false
+	}
+	p.ballast += size
+	return p.ballast > maxBallast
 }
 
 // mayWait reports whether a delta is kept whose base has not been seen. The base may come later in the pack, or be

@@ -13,7 +13,10 @@ import (
 )
 
 // packOf returns a pack with some blobs and a delta, as go-git writes it.
-func packOf(t testing.TB, texts ...string) []byte {
+func packOf(t testing.TB, texts ...string) []byte { return packWith(t, 10, texts...) }
+
+// packWith looks for deltas among so many blobs.
+func packWith(t testing.TB, window uint, texts ...string) []byte {
 	from := memory.NewStorage()
 	var hashes []plumbing.Hash
 	for _, text := range texts {
@@ -28,7 +31,7 @@ func packOf(t testing.TB, texts ...string) []byte {
 		hashes = append(hashes, hash)
 	}
 	var pack bytes.Buffer
-	_, err := packfile.NewEncoder(&pack, from, false).Encode(hashes, 10)
+	_, err := packfile.NewEncoder(&pack, from, false).Encode(hashes, window)
 	require.NoError(t, err)
 	return pack.Bytes()
 }
@@ -55,6 +58,20 @@ func TestPacks(t *testing.T) {
 		got, err := read(packOf(t, long, long+"more", "short"), packReader{})
 		require.NoError(t, err)
 		require.Empty(t, got.own)
+	})
+	t.Run("or no more of those that are too large than others may lean on", func(t *testing.T) {
+		var texts []string
+		for i := range byte(40) {
+			texts = append(texts, strings.Repeat(string(rune('A'+i)), 1<<20))
+		}
+		p := packReader{maxBlob: 100, large: map[plumbing.Hash]bool{}, into: newObjects(nil), maxBytes: 1 << 30}
+		require.NoError(t, p.read(bytes.NewReader(packWith(t, 0, append(texts, "short")...))))
+		require.Equal(t, 32+1, len(p.into.own))
+		require.Equal(t, 8, len(p.large))
+		for _, text := range texts {
+			hash := plumbing.ComputeHash(plumbing.BlobObject, []byte(text))
+			require.NotEqual(t, p.into.has(hash), p.large[hash])
+		}
 	})
 	t.Run("a pack of few bytes that would be many is refused", func(t *testing.T) {
 		_, err := read(packOf(t, strings.Repeat("0", 2<<20)), packReader{maxBlob: 1 << 30, abort: true})

@@ -129,6 +129,13 @@ func (s *packScanner) content(size int64) ([]byte, error) {
 // skip passes over the content of the object that next has told of.
 func (s *packScanner) skip(size int64) error { return s.copy(io.Discard, size) }
 
+// sum passes over the content as well, and returns the name of the object.
+func (s *packScanner) sum(kind plumbing.ObjectType, size int64) (plumbing.Hash, error) {
+	sum := plumbing.NewHasher(kind, size)
+	err := s.copy(sum, size)
+	return sum.Sum(), err
+}
+
 func (s *packScanner) copy(to io.Writer, size int64) error {
 	if err := s.open(); err != nil {
 		return err

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // tiny is enough for a test.
 var tiny = scale{
 	refs: []int{3, 300}, polls: 3, pollTime: time.Second,
-	folders: 3, perFolder: 4, runs: 1,
+	folders: 3, perFolder: 4, runs: 1, history: 20,
 	changes: 4, slow: 3, settled: 2, following: time.Minute,
 	writes: 2, writers: 1, writing: time.Minute,
 }
@@ -56,7 +56,7 @@ func TestThePollsAreMeasuredBesideTheirYardsticks(t *testing.T) {
 }
 
 func TestEveryKindOfRowsCanBeMeasured(t *testing.T) {
-	measured, err := measure(t.Context(), tiny, "", []string{"change", "cold", "growth", "writes"})
+	measured, err := measure(t.Context(), tiny, "", []string{"change", "cold", "lookback", "growth", "writes"})
 	require.NoError(t, err)
 	require.Empty(t, measured.failures)
 	var titles []string
@@ -65,7 +65,7 @@ func TestEveryKindOfRowsCanBeMeasured(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"one file changes, of 12", "cold start, all of 12 files watched", "cold start, 4 of 12 files watched",
-		"after 4 changes of one file", "2 statuses written, 1 others push",
+		"who brought a file, 20 commits ago, beside 6 files", "after 4 changes of one file", "2 statuses written, 1 others push",
 	}, titles)
 	require.Equal(t, [3]float64{4, 3, 4}, rowOf(t, measured, "changes followed").values, "go-git follows fewer")
 	for _, column := range []int{ofGitrota, ofGit} {

@@ -20,6 +20,7 @@ const (
 	doPoll   = "poll"   // ask whether the branch has moved
 	doRead   = "read"   // get the branch, with nothing to start from
 	doUpdate = "update" // after a read: get what has changed since
+	doTrace  = "trace"  // get the branch, with nothing to start from, and find the commit that brought oldRequest
 	doWrite  = "write"  // commit a status
 	doRest   = "rest"   // collect garbage, as a process that waits comes to do
 )
@@ -37,7 +38,7 @@ type step struct {
 type result struct {
 	Cost  cost
 	Times int    // that a poll was made
-	Tip   string // hash of the commit that was read
+	Tip   string // hash of the commit that was read, or found
 	Files int    // whose content the client holds then; git and go-git hold none
 	Tries int    // that a write took; 0 when it was given up
 }
@@ -79,6 +80,14 @@ func (g *gitBinary) do(ctx context.Context, s step) (result, error) {
 		}
 		tip, _, err := runGit(ctx, clone, "rev-parse", "HEAD")
 		return result{Cost: c, Tip: tip}, err
+	case doTrace:
+		_, c, err := runGit(ctx, g.dir, "clone", "--quiet", "--bare", "--single-branch", "--branch="+branch, g.url, clone)
+		if err != nil {
+			return result{}, err
+		}
+		found, search, err := runGit(ctx, clone, "log", "-1", "--format=%H", "--", oldRequest)
+		c.Time, c.CPU = c.Time+search.Time, c.CPU+search.CPU
+		return result{Cost: c, Tip: found}, err
 	case doUpdate:
 		_, c, err := runGit(ctx, clone, "fetch", "--quiet", "--depth=1", "origin", branch)
 		if err != nil {

@@ -65,6 +65,15 @@ func (g *gitrota) update(ctx context.Context) (string, int, error) {
 	return tip, files, err
 }
 
+func (g *gitrota) trace(ctx context.Context, dirs []string) (string, error) {
+	tip, _, err := g.read(ctx, dirs)
+	if err != nil {
+		return "", err
+	}
+	origin, err := g.repository.Origin(ctx, tip, oldRequest)
+	return origin.Hash, err
+}
+
 // write counts every time that the commit is built anew. Like the agent, it comes back when it has given up.
 func (g *gitrota) write(ctx context.Context, number int) (tries int, err error) {
 	for {

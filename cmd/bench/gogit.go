@@ -7,6 +7,7 @@ import (
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -44,6 +45,35 @@ func (g *goGit) update(ctx context.Context) (string, int, error) {
 		return "", 0, err
 	}
 	return g.tip()
+}
+
+func (g *goGit) trace(ctx context.Context, _ []string) (string, error) {
+	clone, err := git.PlainCloneContext(ctx, g.dir, true, &git.CloneOptions{
+		URL: g.url, ReferenceName: plumbing.NewBranchReferenceName(branch), SingleBranch: true, Tags: git.NoTags,
+	})
+	if err != nil {
+		return "", err
+	}
+	head, err := clone.Head()
+	if err != nil {
+		return "", err
+	}
+	// Its own log of a file compares whole trees, which takes minutes for each thousand commits.
+	at, err := clone.CommitObject(head.Hash())
+	for err == nil && at.NumParents() > 0 {
+		var parent *object.Commit
+		if parent, err = at.Parent(0); err != nil {
+			break
+		}
+		if _, missing := parent.File(oldRequest); missing != nil {
+			break
+		}
+		at = parent
+	}
+	if err != nil {
+		return "", err
+	}
+	return at.Hash.String(), nil
 }
 
 func (g *goGit) tip() (string, int, error) {

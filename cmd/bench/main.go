@@ -31,6 +31,7 @@ var kinds = []struct {
 	{"poll", polls},
 	{"change", changes},
 	{"cold", coldStarts},
+	{"lookback", lookBacks},
 	{"growth", growth},
 	{"writes", writes},
 }

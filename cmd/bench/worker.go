@@ -94,6 +94,7 @@ type subject interface {
 	poll(ctx context.Context) error
 	read(ctx context.Context, dirs []string) (tip string, files int, err error)
 	update(ctx context.Context) (tip string, files int, err error)
+	trace(ctx context.Context, dirs []string) (commit string, err error)
 	write(ctx context.Context, number int) (tries int, err error)
 }
 
@@ -156,6 +157,8 @@ func perform(ctx context.Context, s subject, asked step) reply {
 		r.Result.Tip, r.Result.Files, err = s.read(ctx, asked.Dirs)
 	case doUpdate:
 		r.Result.Tip, r.Result.Files, err = s.update(ctx)
+	case doTrace:
+		r.Result.Tip, err = s.trace(ctx, asked.Dirs)
 	case doWrite:
 		limited, cancel := context.WithTimeout(ctx, asked.Limit)
 		defer cancel()

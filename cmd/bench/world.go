@@ -20,6 +20,7 @@ type scale struct {
 	folders   int           // of the large repository
 	perFolder int           // files
 	runs      int           // of what is done a few times, for the median
+	history   int           // commits since a file landed
 	changes   int           // of the repository that is followed for long
 	slow      int           // changes that go-git follows, which takes many times as long for each
 	settled   int           // changes after which the memory of a client is taken as what it needs
@@ -32,14 +33,14 @@ type scale struct {
 var (
 	full = scale{
 		refs: []int{10, 5_000, 50_000}, polls: 200, pollTime: 2 * time.Second,
-		folders: 100, perFolder: 100, runs: 5,
+		folders: 100, perFolder: 100, runs: 5, history: 10_000,
 		// A machine of two cores that does nothing else takes a few minutes. The limits are for one that does a lot.
 		changes: 1_000, slow: 50, settled: 10, following: 40 * time.Minute,
 		writes: 50, writers: 8, writing: 20 * time.Minute,
 	}
 	small = scale{
 		refs: []int{10, 200}, polls: 10, pollTime: time.Second,
-		folders: 10, perFolder: 20, runs: 1,
+		folders: 10, perFolder: 20, runs: 1, history: 300,
 		changes: 15, slow: 12, settled: 5, following: time.Minute,
 		writes: 4, writers: 2, writing: time.Minute,
 	}

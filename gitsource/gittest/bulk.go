@@ -49,6 +49,11 @@ func (r *Repo) Import(commits ...Batch) []string {
 // Repack puts all objects into one pack, as forges do now and then. What no branch leads to is dropped.
 func (r *Repo) Repack() { r.server.git(r.bare, nil, "repack", "-a", "-d", "--quiet") }
 
+// RepackWith is Repack with more of git's options.
+func (r *Repo) RepackWith(options ...string) {
+	r.server.git(r.bare, nil, append([]string{"repack", "-a", "-d", "-f", "--quiet"}, options...)...)
+}
+
 // Point moves the branch on the server to a commit that is there, without a push.
 func (r *Repo) Point(hash string) {
 	r.server.git(r.bare, nil, "update-ref", "refs/heads/"+r.Branch, hash)
