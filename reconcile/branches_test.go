@@ -26,7 +26,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{T: t, world: newSimulation(mode{"generated", 1}), server: gittest.NewServer(t, gittest.Options{})}
+	s := &stage{T: t, world: newSimulation(mode{credential: "generated", replicas: 1}), server: gittest.NewServer(t, gittest.Options{})}
 	s.world.unasked = true
 	s.repo = s.server.NewRepo("ops")
 	s.repo.Commit(map[string]string{"README.md": "Ours."}, "Begin")
@@ -171,7 +171,7 @@ func TestAHistoryThatIsRewrittenUnderARotationStartsNoSecondOne(t *testing.T) {
 				s.round(controller)
 				s.round(controller)
 				require.Equal(t, reconcile.PhaseSuccessful, s.status(s.repo, "r").Phase)
-				for _, kind := range whole(mode{"generated", 1}) {
+				for _, kind := range whole(mode{credential: "generated", replicas: 1}) {
 					require.True(t, s.status(s.repo, "r").Has(kind), kind)
 				}
 				require.Equal(t, password, s.world.value("db-auth", "password"))

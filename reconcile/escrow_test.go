@@ -157,7 +157,7 @@ func TestOnlyWhatWasGeneratedAndIsLiveIsKept(t *testing.T) {
 	defer cancel()
 
 	t.Run("a supplied one is its owner's", func(t *testing.T) {
-		m := mode{"supplied", 1}
+		m := mode{credential: "supplied", replicas: 1}
 		status := engine(newSimulation(m), cancel).Rotate(ctx, job(m))
 		require.Equal(t, reconcile.PhaseSuccessful, status.Phase)
 		require.Empty(t, status.Escrow)
@@ -165,7 +165,7 @@ func TestOnlyWhatWasGeneratedAndIsLiveIsKept(t *testing.T) {
 	})
 
 	t.Run("one that the server refuses never was", func(t *testing.T) {
-		m := mode{"generated", 1}
+		m := mode{credential: "generated", replicas: 1}
 		world := newSimulation(m)
 		world.servers[0].strict = true
 		status := engine(world, cancel).Rotate(ctx, job(m))

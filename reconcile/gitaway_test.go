@@ -83,7 +83,7 @@ type remote struct {
 var errGit = errors.New("the Git server does not answer: simulated")
 
 func ask[T any](r remote, do func() (T, error)) (T, error) {
-	return call(r.incarnation, errGit, func() (T, error) {
+	return call(r.incarnation, "Git", errGit, func() (T, error) {
 		var none T
 		if r.git.away {
 			return none, errGit
@@ -243,7 +243,7 @@ const (
 func newOutages(seed uint64) outages {
 	random := rand.New(rand.NewPCG(seed, 13))
 	o := outages{
-		seed: seed, mode: []mode{{"generated", 1}, {"pair", 1}}[random.IntN(2)], mishaps: schedule{},
+		seed: seed, mode: []mode{{credential: "generated", replicas: 1}, {credential: "pair", replicas: 1}}[random.IntN(2)], mishaps: schedule{},
 		flush: 1 + random.IntN(20), requests: 1 + random.IntN(3), together: random.IntN(2) == 0,
 		then: []string{leaveAlone, leaveAlone, removeRequests, rewind, forget, removeStatuses}[random.IntN(6)],
 	}
@@ -446,7 +446,7 @@ var whole = func() func(mode) []string {
 // TestNoScheduleOfOutagesKeepsAnythingFromGit lets Git go away, agents be killed, and somebody tidy up or rewrite the
 // branch meanwhile. In the end Git tells of everything that was done.
 func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
-	require.Contains(t, whole(mode{"generated", 1}), reconcile.TypeSuccessful)
+	require.Contains(t, whole(mode{credential: "generated", replicas: 1}), reconcile.TypeSuccessful)
 	first, last := uint64(1), uint64(*schedules)/5 // each is many lives
 	if *seed != 0 {
 		first, last = *seed, *seed
@@ -461,9 +461,9 @@ func TestNoScheduleOfOutagesKeepsAnythingFromGit(t *testing.T) {
 
 // TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended kills a patrol right after its first write.
 func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
-	world := newSimulation(mode{"generated", 1})
+	world := newSimulation(mode{credential: "generated", replicas: 1})
 	world.unasked = true
-	status := live(world, mode{"generated", 1}, 0, schedule{}.at, nil)
+	status := live(world, mode{credential: "generated", replicas: 1}, 0, schedule{}.at, nil)
 	require.Equal(t, reconcile.PhaseSuccessful, status.Phase)
 	world.befall(restored)
 	world.watch = func(reconcile.Secret) { world.watch = nil }

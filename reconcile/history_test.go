@@ -54,7 +54,7 @@ func requireReused(t *testing.T, status reconcile.Status, message string) {
 func TestTheLastPasswordsAreNotUsedAgain(t *testing.T) {
 	three := &credential.Rules{Reuse: remembered}
 	const lastThree = "the Secret (rotations/demo/user.yaml:1) holds one of the last 3 passwords of demo/db"
-	p := &past{world: newSimulation(mode{"supplied", 1})}
+	p := &past{world: newSimulation(mode{credential: "supplied", replicas: 1})}
 	password := func(n int) string { return fmt.Sprint("Supplied-Password-", n) }
 
 	require.Equal(t, reconcile.PhaseSuccessful, p.rotate(t, password(1), three).Phase)
@@ -81,7 +81,7 @@ func TestTheLastPasswordsAreNotUsedAgain(t *testing.T) {
 }
 
 func TestWithoutARuleNothingIsRemembered(t *testing.T) {
-	p := &past{world: newSimulation(mode{"supplied", 1})}
+	p := &past{world: newSimulation(mode{credential: "supplied", replicas: 1})}
 	p.world.unasked = true
 	require.Equal(t, reconcile.PhaseSuccessful, p.rotate(t, "Supplied-Password-1", nil).Phase)
 	require.Equal(t, reconcile.PhaseSuccessful, p.rotate(t, initialPassword, nil).Phase)
@@ -95,7 +95,7 @@ func TestWithoutARuleNothingIsRemembered(t *testing.T) {
 }
 
 func TestGeneratedPasswordsFollowThePolicy(t *testing.T) {
-	p := &past{world: newSimulation(mode{"generated", 1})}
+	p := &past{world: newSimulation(mode{credential: "generated", replicas: 1})}
 	require.Equal(t, reconcile.PhaseSuccessful, p.rotate(t, "", &credential.Rules{Length: 40, Exclude: "abc", Reuse: remembered}).Phase)
 	require.Regexp(t, `^[-_.d-zA-Z0-9]{40}$`, p.world.value("db-auth", "password"))
 }

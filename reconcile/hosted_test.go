@@ -35,7 +35,7 @@ type hosted struct {
 func newHosted(t *testing.T) *hosted {
 	t.Helper()
 	f := forgetest.Start(t)
-	h := &hosted{T: t, world: newSimulation(mode{"generated", 1}),
+	h := &hosted{T: t, world: newSimulation(mode{credential: "generated", replicas: 1}),
 		acme: f.User(t, "acme"), dana: f.User(t, "dana"), erin: f.User(t, "erin"), frank: f.User(t, "frank"), robot: f.User(t, "gitrota-robot"), scanner: f.User(t, "scanner")}
 	h.world.unasked = true
 	h.repo = f.NewRepo(t, h.acme, forgetest.RepoOptions{Writers: []*forgetest.User{h.dana, h.erin, h.frank, h.robot, h.scanner}})

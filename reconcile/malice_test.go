@@ -60,7 +60,7 @@ func (f *fenced) Secret(ctx context.Context, namespace, name string) (reconcile.
 }
 
 func (f *fenced) Open(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential) (reconcile.Session, error) {
-	if f.world.server(endpoint.Name) == nil {
+	if f.world.server(endpoint) == nil {
 		f.world.violate("a credential was sent to %s", endpoint.Address)
 		return nil, errUnreachable
 	}

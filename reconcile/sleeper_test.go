@@ -32,7 +32,7 @@ func standing(t *testing.T, flavour mssqltest.Flavour, admin bool, options mssql
 	t.Helper()
 	instance := mssqltest.StandIn(t, func(o *mssqltest.Options) { o.Flavour = flavour })
 	instance.CreateLogin(t, "app", credential.NewPassword(initialPassword), options)
-	world := newSimulation(mode{"generated", 1})
+	world := newSimulation(mode{credential: "generated", replicas: 1})
 	world.servers[0].logins = nil
 	world.put(basicAuth("db-auth", "app", initialPassword))
 	world.put(basicAuth("db-admin", instance.Admin.Username, instance.Admin.Password.Reveal()))

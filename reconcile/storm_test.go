@@ -30,7 +30,7 @@ type fleet struct {
 func newFleet(size int) *fleet {
 	f := &fleet{databases: map[string]*incarnation{}}
 	for i := range size {
-		world := newSimulation(mode{"generated", 1})
+		world := newSimulation(mode{credential: "generated", replicas: 1})
 		world.unasked = true
 		f.databases[fmt.Sprintf("team-%03d", i)] = &incarnation{world: world, at: schedule{}.at, cancel: func() {}}
 	}
