@@ -215,9 +215,9 @@ func (w *world) failedLogins(database string) int {
 	return len(refusedOutside.FindAllString(w.errorlog(database), -1))
 }
 
-// refusedOutside is the errorlog's line about a login that was refused and came from outside of the pod, whose own address
+// refusedOutside is the errorlog's line about a wrong password (18456) that came from outside of the pod, whose own address
 // is another one.
-var refusedOutside = regexp.MustCompile(`Login failed for user '\w+'\.( Reason: [^\n]*)? \[CLIENT: 127\.0\.0\.1\]`)
+var refusedOutside = regexp.MustCompile(`Reason: Password did not match that for the login provided\. \[CLIENT: 127\.0\.0\.1\]`)
 
 var passwordChanged = regexp.MustCompile(`Password of login .sa. was changed`)
 

@@ -102,7 +102,7 @@ spec:
 func TestARestartedPodKeepsItsVolumeAndReadsItsEnvironmentAgain(t *testing.T) {
 	c := Start(t)
 	ns := c.Namespace(t)
-	c.CreateMSSQLServer(t, ns, "db")
+	c.CreateMSSQLServer(t, ns, "db", probes(nil, nil))
 	before := c.pod(t, ns, "db-0")
 	_, password := c.credential(t, ns, "db-auth")
 
