@@ -111,3 +111,63 @@ func TestFoldersInFolders(t *testing.T) {
 		require.Equal(t, removed, gone["other/deep/a"].Hash)
 	})
 }
+
+func TestHistoryThatIsTooMuch(t *testing.T) {
+	server := gittest.NewServer(t, gittest.Options{})
+	repo := server.NewRepo("ops")
+	repo.Configure("uploadpack.allowFilter", "false")
+	files := map[string]string{"rotations/a": "a"}
+	for i := range 300 {
+		files[fmt.Sprintf("src/%02d/%d", i%100, i)] = fmt.Sprint(i)
+	}
+	batches := []gittest.Batch{{Message: "first", Files: files}}
+	for i := range 300 {
+		batches = append(batches, gittest.Batch{Message: "change", Files: map[string]string{fmt.Sprintf("src/%02d/%d", i%100, i): "changed"}})
+	}
+	repo.Import(batches...)
+	o := options(t, server, repo, false)
+	o.MaxPackSize = 60_000
+	for _, older := range []bool{false, true} {
+		t.Run("is not read, with "+speaking(server, older), func(t *testing.T) {
+			r := open(t, o)
+			s, err := r.Snapshot(t.Context(), "rotations")
+			require.NoError(t, err)
+			_, err = r.Origins(t.Context(), s.Revision, "rotations/a")
+			said := requireError(t, err, gitsource.ErrTooLarge)
+			require.Contains(t, said.Detail, "what brought rotations/a lies so far back")
+			require.Contains(t, said.Detail, "uploadpack.allowFilter=true")
+			require.Zero(t, r.PlainReads(), "which would read even more")
+		})
+	}
+}
+
+func TestACommitThatTheServerDoesNotHave(t *testing.T) {
+	onBoth(t, "is behind none, which costs nothing to find out", func(t *testing.T, repo *gittest.Repo, o gitsource.Options) {
+		batches := make([]gittest.Batch, 2000)
+		for i := range batches {
+			batches[i] = gittest.Batch{Message: noise(byte(i), 100), Files: map[string]string{"rotations/a": fmt.Sprint(i)}}
+		}
+		hashes := repo.Import(batches...)
+		repo.Repack()
+		o.Reading = gitsource.ReadPartially
+		r := open(t, o)
+		_, err := r.Snapshot(t.Context(), "rotations")
+		require.NoError(t, err)
+		before := repo.Server().Traffic()
+		is, err := r.Contains(t.Context(), hashes[1999], "1234567890123456789012345678901234567890")
+		require.NoError(t, err)
+		require.False(t, is)
+		is, err = r.Contains(t.Context(), hashes[1999], hashes[1990])
+		require.NoError(t, err)
+		require.True(t, is)
+		is, err = r.Contains(t.Context(), hashes[1990], hashes[1999])
+		require.NoError(t, err)
+		require.False(t, is)
+		sum := repo.Server().Traffic().Since(before)
+		require.Less(t, sum.Sent+sum.Received, int64(20_000))
+		elsewhere := repo.Orphan(map[string]string{"rotations/a": "other"}, "unrelated")
+		is, err = r.Contains(t.Context(), elsewhere, hashes[1999])
+		require.NoError(t, err)
+		require.False(t, is)
+	})
+}

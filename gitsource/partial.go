@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -69,9 +70,9 @@ func (p partial) deepOrigins(ctx context.Context, m *mirror, rev plumbing.Hash, 
 	for _, depth := range depths {
 		known, err := p.history(ctx, protocol.Fetch{Wants: []plumbing.Hash{m.head}, Depth: depth, Filter: noBlobs})
 		if errors.Is(err, ErrTooLarge) {
-			return nil, &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("what is looked for lies so far back that the folders of all commits "+
-				"since then are more than %d MiB, and the server leaves none of them out: let it speak version 2 of Git's protocol "+
-				"and serve partial clones (uploadpack.allowFilter=true), or commit the files anew", maxHistory>>20)}
+			return nil, &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("what brought %s lies so far back that all folders of all commits since "+
+				"then are too much to read, and the server leaves none of them out: let it speak version 2 of Git's protocol and serve "+
+				"partial clones (uploadpack.allowFilter=true), or commit the files anew", strings.Join(paths[:min(len(paths), 3)], ", "))}
 		}
 		if err != nil {
 			return nil, err
@@ -91,8 +92,19 @@ func (p partial) deepOrigins(ctx context.Context, m *mirror, rev plumbing.Hash, 
 	return nil, errors.New("the server did not send the whole history")
 }
 
+// between asks for what is behind one commit and not behind the other. A server that does not have the other one would
+// send all of the history, so it is asked in a way that lets it say so.
 func (p partial) between(ctx context.Context, rev, since plumbing.Hash) ([]Commit, bool, error) {
-	known, err := p.history(ctx, protocol.Fetch{Wants: []plumbing.Hash{rev}, Haves: []plumbing.Hash{since}, Filter: noTrees})
+	what := protocol.Fetch{Wants: []plumbing.Hash{rev}, Haves: []plumbing.Hash{since}, Filter: noTrees, Open: true}
+	known, err := p.history(ctx, what)
+	var without *protocol.NoPack
+	if errors.As(err, &without) {
+		if !slices.Contains(without.Common, since) {
+			return nil, false, nil
+		}
+		what.Open = false
+		known, err = p.history(ctx, what)
+	}
 	var refused *Error
 	switch {
 	case errors.As(err, &refused) && refused.Kind == ErrRejected && strings.Contains(refused.Server, rev.String()):
@@ -107,11 +119,16 @@ func (p partial) between(ctx context.Context, rev, since plumbing.Hash) ([]Commi
 // asked for the branch, whatever is wanted.
 func (p partial) history(ctx context.Context, what protocol.Fetch) (stored, error) {
 	var known stored
+	var noPack *protocol.NoPack
 	err := p.r.upload(ctx, func(u *upload, _ bool) error {
 		into := &packReader{into: newObjects(nil), maxBytes: maxHistory}
 		known = stored{store: into.into}
 		if u.v2() != nil {
 			err := u.fetch(ctx, what, into)
+			if without := (*protocol.NoPack)(nil); errors.As(err, &without) {
+				noPack = without // which is an answer, and no reason to ask anew
+				return nil
+			}
 			if what.Depth == 0 || what.Depth == protocol.Unlimited {
 				known.roots = rootsOf(u.shallow)
 			}
@@ -135,5 +152,8 @@ func (p partial) history(ctx context.Context, what protocol.Fetch) (stored, erro
 		}
 		return nil
 	})
+	if err == nil && noPack != nil {
+		err = noPack
+	}
 	return known, err
 }

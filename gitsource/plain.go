@@ -20,7 +20,7 @@ import (
 type plain struct{ r *Repository }
 
 // maxPlain is how many bytes of a pack are read plainly. They are all in memory.
-const maxPlain = 96 << 20
+const maxPlain = 64 << 20
 
 // whole is a branch with some commits of its history.
 type whole struct {

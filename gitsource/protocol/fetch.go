@@ -19,9 +19,24 @@ type Fetch struct {
 	Depth    int             // of the commits, counted from the Wants; 0 says nothing about it
 	Filter   string          // what to leave out, such as "blob:none"; "" for nothing
 	Thin     bool            // the pack may lean on objects that the Haves lead to
+	Open     bool            // the answer may be a NoPack
 }
 
-// Fetch returns the request. It ends the negotiation: the answer is a pack, whatever the server makes of the Haves.
+// NoPack is the error for an answer without a pack: not all of the Wants lead to one of the Haves, as far as the server
+// can tell without looking at everything. Only a request that is Open gets one.
+type NoPack struct {
+	Common []plumbing.Hash // those of the Haves that the server has, whatever leads to them
+}
+
+func (n *NoPack) Error() string {
+	return fmt.Sprintf("the server has %d of the commits that are here, and sends no pack", len(n.Common))
+}
+
+// Unwrap returns ErrMalformed, which it is where no such answer was asked for.
+func (n *NoPack) Unwrap() error { return ErrMalformed }
+
+// Fetch returns the request. Unless it is Open, it ends the negotiation: the answer is a pack, whatever the server makes
+// of the Haves.
 func (c Capabilities) Fetch(f Fetch) []byte {
 	r := c.command("fetch")
 	r.line("no-progress")
@@ -44,7 +59,9 @@ func (c Capabilities) Fetch(f Fetch) []byte {
 	for _, hash := range f.Haves {
 		r.line("have %s", hash)
 	}
-	r.line("done")
+	if !f.Open {
+		r.line("done")
+	}
 	return r.end()
 }
 
@@ -74,8 +91,33 @@ func ReadFetch(from io.Reader) (*Pack, error) {
 		case section == "packfile":
 			return answer, nil
 		}
+		if section == "acknowledgments" {
+			if err := answer.acknowledgments(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err := answer.section(section); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// acknowledgments reads what the server has of what is here.
+func (a *Pack) acknowledgments() error {
+	var common []plumbing.Hash
+	for {
+		k, line, err := a.packets.line()
+		switch {
+		case err != nil:
+			return err
+		case k == delim:
+			return nil
+		case k == flush:
+			return &NoPack{Common: common}
+		}
+		if hash, ok := strings.CutPrefix(line, "ACK "); ok && plumbing.IsHash(hash) && len(common) < maxShallow {
+			common = append(common, plumbing.NewHash(hash))
 		}
 	}
 }

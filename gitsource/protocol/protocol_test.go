@@ -162,6 +162,17 @@ func TestFetch(t *testing.T) {
 			require.ErrorIs(t, err, protocol.ErrMalformed)
 		})
 	}
+	t.Run("an answer without a pack tells what the server has", func(t *testing.T) {
+		var without *protocol.NoPack
+		_, err := protocol.ReadFetch(strings.NewReader(packets("acknowledgments\n", "ACK "+one.String()+"\n", flush)))
+		require.ErrorAs(t, err, &without)
+		require.Equal(t, []plumbing.Hash{one}, without.Common)
+		got, err := protocol.ReadFetch(strings.NewReader(packets("acknowledgments\n", "ACK "+one.String()+"\n", "ready\n", delim) + answer))
+		require.NoError(t, err)
+		pack, err := io.ReadAll(got)
+		require.NoError(t, err)
+		require.Equal(t, "PACK", string(pack))
+	})
 	t.Run("a server that gives up in the middle is quoted", func(t *testing.T) {
 		got, err := protocol.ReadFetch(strings.NewReader(packets("packfile\n", "\x01PA", "\x03out of memory\n")))
 		require.NoError(t, err)
@@ -179,6 +190,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(packets(one.String()+" refs/heads/main\n", flush)))
 	f.Add([]byte(packets("shallow-info\n", "shallow "+two.String()+"\n", delim, "packfile\n", "\x02x", "\x01PACK", flush)))
 	f.Add([]byte(packets("packfile\n", "\x03no", flush)))
+	f.Add([]byte(packets("acknowledgments\n", "ACK "+two.String()+"\n", flush)))
 	f.Add([]byte(packets("ERR no\n")))
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		text := string(answer)
