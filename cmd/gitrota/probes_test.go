@@ -42,7 +42,8 @@ func TestPodsThatTheRotationMakesUnreadyAreRestartedAllTheSame(t *testing.T) {
 		}
 		pods[story.name] = w.podsOf(story.name)
 		require.Len(t, pods[story.name], 3)
-		files["rotations/"+story.name+".yaml"] = w.document(story.name, "workload: {kind: "+story.kind+", name: "+story.name+"}", authSecret(story.name), trusted) +
+		workload := "workload: {kind: " + story.kind + ", name: " + story.name + "}"
+		files["rotations/"+story.name+".yaml"] = w.document(story.name, workload, authSecret(story.name), trusted) +
 			"---\n" + w.request(story.name, story.name, "timeout: 40s")
 	}
 	w.repo.Commit(files, "Rotate all")
@@ -93,7 +94,8 @@ func TestTheQuickstartIsRotatedTwentyTimesInARow(t *testing.T) {
 	seen := []credential.Credential{w.live("mssqlserver-quickstart")}
 	for i := range inARow {
 		name := fmt.Sprintf("msops-rotate-auth-generated-%d", i+1)
-		w.repo.Commit(map[string]string{"rotations/" + name + ".yaml": w.request(name, "mssqlserver-quickstart", "timeout: 5m", "apply: IfReady")}, "Rotate once more")
+		request := w.request(name, "mssqlserver-quickstart", "timeout: 5m", "apply: IfReady")
+		w.repo.Commit(map[string]string{"rotations/" + name + ".yaml": request}, "Rotate once more")
 		s := w.ended(name)
 		require.Equal(t, "Successful", s.phase(), s.why())
 		require.Equal(t, seen[len(seen)-1], w.previous("mssqlserver-quickstart"))

@@ -60,8 +60,9 @@ func TestEveryCertificateThatIsNotTakenIsNamed(t *testing.T) {
 	now := time.Now()
 	valid := func() *x509.Certificate {
 		return &x509.Certificate{
-			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sql"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sql"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		}
 	}
 	changed := func(change func(*x509.Certificate)) *x509.Certificate {
@@ -95,19 +96,26 @@ func TestEveryCertificateThatIsNotTakenIsNamed(t *testing.T) {
 		message     string
 		hint        string
 	}{
-		{"expired", selfSigned(changed(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) })), mssql.TLS{}, "is not valid now: ", "renew it"},
-		{"not yet valid", selfSigned(changed(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) })), mssql.TLS{}, "is not valid now: ", "renew it"},
-		{"for another address", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses[0] = net.IPv4(127, 9, 9, 9) })), mssql.TLS{}, "is for another name: ", "tls.serverName"},
+		{"expired", selfSigned(changed(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) })),
+			mssql.TLS{}, "is not valid now: ", "renew it"},
+		{"not yet valid", selfSigned(changed(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) })),
+			mssql.TLS{}, "is not valid now: ", "renew it"},
+		{"for another address", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses[0] = net.IPv4(127, 9, 9, 9) })),
+			mssql.TLS{}, "is for another name: ", "tls.serverName"},
 		{"for another name", good, mssql.TLS{ServerName: "db-0.db-pods.demo.svc"}, "is for no name: ", "let it hold the name"},
-		{"for names only", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"sql"} })), mssql.TLS{}, "is for no address: ", "tls.serverName"},
-		{"with a common name only", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses = nil })), mssql.TLS{ServerName: "sql"}, "has its name in the wrong place: ", "subject alternative name"},
+		{"for names only", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"sql"} })),
+			mssql.TLS{}, "is for no address: ", "tls.serverName"},
+		{"with a common name only", selfSigned(changed(func(c *x509.Certificate) { c.IPAddresses = nil })),
+			mssql.TLS{ServerName: "sql"}, "has its name in the wrong place: ", "subject alternative name"},
 		{"of a stranger", good, mssql.TLS{RootCAs: x509.NewCertPool()}, "is not signed by an authority that is trusted", "check the CA"},
 		{"another than the pinned one", good, mssql.TLS{Pinned: weakDER}, "is not the one that is pinned: ", "pin the one"},
 		{"cut off", cut, mssql.TLS{Any: true}, "cannot be read: ", "RFC 5280"},
 		{"with an empty list of names", extension(subjectAltName, []byte{0x05, 0x00}), mssql.TLS{Any: true}, "cannot be read: ", "RFC 5280"},
-		{"with an address of three bytes", extension(subjectAltName, []byte{0x30, 0x05, 0x87, 0x03, 127, 0, 0}), mssql.TLS{Any: true}, "cannot be read: ", "RFC 5280"},
+		{"with an address of three bytes", extension(subjectAltName, []byte{0x30, 0x05, 0x87, 0x03, 127, 0, 0}),
+			mssql.TLS{Any: true}, "cannot be read: ", "RFC 5280"},
 		{"with a curve that is written out", explicitCurve(t, good, signer), mssql.TLS{Any: true}, "cannot be read: ", "RFC 5280"},
-		{"with a key of 512 bits", &tls.Certificate{Certificate: [][]byte{weakDER}, PrivateKey: weak}, mssql.TLS{Any: true}, "has a key that is too short: ", "2048 bits"},
+		{"with a key of 512 bits", &tls.Certificate{Certificate: [][]byte{weakDER}, PrivateKey: weak},
+			mssql.TLS{Any: true}, "has a key that is too short: ", "2048 bits"},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			server := mssqltest.StandIn(t, func(o *mssqltest.Options) { o.Certificate = story.certificate })
@@ -192,7 +200,8 @@ func (k *weakKey) Public() crypto.PublicKey { return &k.public }
 
 // Sign signs a SHA-256 digest as PKCS #1 v1.5 says.
 func (k *weakKey) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
-	info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}, digest...)
+	prefix := []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
+	info := append(prefix, digest...)
 	padded := make([]byte, k.public.Size())
 	padded[1] = 1
 	for i := 2; i < len(padded)-len(info)-1; i++ {

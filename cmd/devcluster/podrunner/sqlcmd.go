@@ -31,7 +31,8 @@ type sqlcmd struct {
 // false for a command that is something else, or more.
 func sqlcmdOf(command []string, env map[string]string) (sqlcmd, bool) {
 	words := slices.Clone(command)
-	if len(words) == 3 && slices.Contains([]string{"sh", "bash"}, path.Base(words[0])) && strings.HasPrefix(words[1], "-") && strings.HasSuffix(words[1], "c") {
+	shell := len(words) == 3 && slices.Contains([]string{"sh", "bash"}, path.Base(words[0]))
+	if shell && strings.HasPrefix(words[1], "-") && strings.HasSuffix(words[1], "c") {
 		var simple bool
 		if words, simple = shellWords(words[2], env); !simple {
 			return sqlcmd{}, false
@@ -40,7 +41,9 @@ func sqlcmdOf(command []string, env map[string]string) (sqlcmd, bool) {
 	if len(words) == 0 || path.Base(words[0]) != "sqlcmd" {
 		return sqlcmd{}, false
 	}
-	call := sqlcmd{login: credential.Credential{Username: env["SQLCMDUSER"], Password: credential.NewPassword(env["SQLCMDPASSWORD"])}, database: "master"}
+	call := sqlcmd{database: "master", login: credential.Credential{
+		Username: env["SQLCMDUSER"], Password: credential.NewPassword(env["SQLCMDPASSWORD"]),
+	}}
 	for i := 1; i < len(words); i++ {
 		option, value := words[i], ""
 		if len(option) < 2 || option[0] != '-' {
@@ -143,7 +146,8 @@ func variable(text string) (name, rest string) {
 
 // run logs in to the pod's server from the pod's own address, and runs the query.
 func (s sqlcmd) run(ctx context.Context, pod netip.Addr) error {
-	config, err := msdsn.Parse(fmt.Sprintf("sqlserver://%s:%d?encrypt=true&trustservercertificate=true&disableretry=true&app+name=SQLCMD", pod, kubedb.Port))
+	config, err := msdsn.Parse(fmt.Sprintf("sqlserver://%s:%d?encrypt=true&trustservercertificate=true&disableretry=true&app+name=SQLCMD",
+		pod, kubedb.Port))
 	if err != nil {
 		return err
 	}
