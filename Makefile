@@ -4,13 +4,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # RACE=1 runs the tests of `make test` under the race detector. V=1 names every test.
-# FUZZTIME is for each fuzz target of `make fuzz`, SCHEDULES and SEED are for `make crash`, EPISODES, WORKERS and SEED for
-# `make torture`. KEEP=1 keeps the demonstration running.
+# FUZZTIME is for each fuzz target of `make fuzz`, SCHEDULES is for `make crash`, REPOS for `make fuzz-git`, EPISODES and
+# WORKERS for `make torture`, SEED for these three. KEEP=1 keeps the demonstration running.
 RACE ?=
 V ?=
 FUZZTIME ?= 10s
 SCHEDULES ?= 60000
 SEED ?= 0
+REPOS ?= $(if $(filter-out 0,$(SEED)),1,5000)
 EPISODES ?= $(if $(filter-out 0,$(SEED)),1,10)
 WORKERS ?= 3
 export KEEP
@@ -23,7 +24,7 @@ TESTFLAGS   := -timeout=$(if $(RACE),80m,45m) $(if $(V),-v)
 
 .PHONY: help
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the agent: .build/gitrota
@@ -95,6 +96,17 @@ kill: clients devcluster ## kill the real agent at every write, change and push 
 torture: clients build devcluster ## disturb real agents on a real control plane at random: EPISODES (10), WORKERS (3) at once (some seconds each)
 	@go build -o .build/torture ./cmd/torture
 	@.build/torture -episodes=$(EPISODES) -workers=$(WORKERS) -seed=$(if $(filter-out 0,$(SEED)),$(SEED),1)
+
+# A repository that is read otherwise than git reads it is printed with its seed, made as small as can be; SEED=n reads it
+# alone, and REPOS=200 SEED=n reads 200 from there on.
+.PHONY: fuzz-git
+fuzz-git: devforge ## compare what is read of REPOS (5000) random repositories with what git says (half an hour)
+	@mkdir -p .build; \
+	if ! go test -timeout=5h -count=1 -v -run=RandomRepositories ./gitsource/differential -repositories=$(REPOS) \
+		-forge-repositories=$$(($(REPOS) / 50)) -seed=$(if $(filter-out 0,$(SEED)),$(SEED),1) >.build/fuzz-git.log 2>&1; then \
+		cat .build/fuzz-git.log; exit 1; \
+	fi; \
+	grep -o 'fuzz-git: .*' .build/fuzz-git.log | sort
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

@@ -62,7 +62,6 @@ var (
 // shape decides how large the repository becomes and what is in it.
 func (d *drawing) shape() {
 	d.stages = 1 + d.rng.IntN(3)
-	d.partial = d.chance(3)
 	d.beside = pick(d, []int{0, 20, 50, 80, 95})
 	switch n := d.rng.IntN(100); {
 	case n < 3: // a long history
@@ -73,6 +72,9 @@ func (d *drawing) shape() {
 		d.commits, d.busy = 1+d.rng.IntN(6), 1+d.rng.IntN(8)
 	default:
 		d.commits, d.busy = 1+d.rng.IntN(30), 1+d.rng.IntN(4)
+	}
+	if d.chance(3) { // which has no way to serve what comes later and is too large for itself
+		d.partial, d.stages = true, 1
 	}
 	for _, watched := range d.o.Watched {
 		d.folders = append(d.folders, watched+"-old", watched+".d", watched+"0", parent(watched))
@@ -134,7 +136,7 @@ func (d *drawing) stage(number int) {
 	d.refs(&stage)
 	d.storage(&stage)
 	d.plan.Stages = append(d.plan.Stages, stage)
-	if slices.ContainsFunc(stage.Maintenance, prunes) {
+	if slices.ContainsFunc(stage.Maintenance, prunes) || len(stage.Shallow) > 0 {
 		there := d.reachable()
 		d.there = slices.DeleteFunc(d.there, func(id int) bool { return !there[id] })
 		d.heads = slices.DeleteFunc(d.heads, func(id int) bool { return !there[id] })
