@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -32,12 +33,13 @@ type packReader struct {
 
 	maxBlob  int64 // in bytes; 0: no blobs are kept
 	abort    bool  // at a blob of more, where it is known to be one, rather than keeping it
-	maxBytes int64 // of everything that is kept
+	maxBytes int64 // of everything that is kept from here on
 	// large is told of blobs that are larger and not kept. Unless it aborts, some of them are, for others may lean on them.
 	large map[plumbing.Hash]bool
 
 	at      map[int64]plumbing.Hash // what was found at an offset; zero for a blob that was not kept
 	pending []delta
+	most    int64 // maxBytes, at the beginning
 	waiting int64 // bytes that were ever pending
 	ballast int64 // bytes of blobs that are too large
 }
@@ -57,7 +59,7 @@ func (p *packReader) read(from io.Reader) error {
 	if err != nil {
 		return err
 	}
-	p.scan, p.at = scan, map[int64]plumbing.Hash{}
+	p.scan, p.most, p.at = scan, p.maxBytes, map[int64]plumbing.Hash{}
 	for range count {
 		entry, err := p.scan.next()
 		if err != nil {
@@ -96,7 +98,7 @@ func (p *packReader) object(e packEntry) error {
 		return p.scan.skip(e.size)
 	}
 	if p.maxBytes -= e.size; e.size < 0 || p.maxBytes < 0 {
-		return &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
+		return p.tooMuch()
 	}
 	read, err := p.scan.content(e.size)
 	if err != nil {
@@ -169,7 +171,7 @@ func (p *packReader) resolve(d delta) (done bool, err error) {
 		return false, errOversize
 	}
 	if p.maxBytes -= size; p.maxBytes < 0 {
-		return false, &Error{Kind: ErrTooLarge, Detail: "its objects are far larger than the pack that they came in"}
+		return false, p.tooMuch()
 	}
 	target, err := packfile.PatchDelta(base.bytes, d.bytes)
 	if err != nil {
@@ -177,6 +179,11 @@ func (p *packReader) resolve(d delta) (done bool, err error) {
 	}
 	p.at[d.offset] = p.into.add(base.kind, bytes.Clone(target))
 	return true, nil
+}
+
+func (p *packReader) tooMuch() error {
+	return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("the server sends more objects than there is memory for (%d MiB): "+
+		"keep the rotations in a smaller one", p.most>>20)}
 }
 
 // targetSize reads the second of the two numbers that a delta begins with: the size of what it makes.

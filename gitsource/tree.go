@@ -68,8 +68,8 @@ func split(files map[string][]byte) (own map[string][]byte, below map[string]map
 func (e *treeEdit) setFile(entries *[]object.TreeEntry, name string, content []byte) error {
 	i := find(*entries, path.Base(name))
 	if i >= 0 {
-		switch (*entries)[i].Mode {
-		case filemode.Regular, filemode.Executable, filemode.Deprecated:
+		switch kindOf(uint64((*entries)[i].Mode)) {
+		case modeFile, modeExecutable:
 		default:
 			return fmt.Errorf("%q is a %s, which is not gitrota's to replace", name, (*entries)[i].Mode)
 		}
