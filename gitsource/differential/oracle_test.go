@@ -138,6 +138,12 @@ func (c *clone) object(hash string) ([]byte, error) {
 	return content[:size], nil
 }
 
+// whole reports whether a commit is there with everything that is behind it.
+func (c *clone) whole(rev string) bool {
+	_, err := c.git("rev-list", "--objects", "--quiet", rev)
+	return err == nil
+}
+
 // changed returns the last commit up to rev that changed a path, as git log finds it, "" when there is none.
 func (c *clone) changed(rev, path string) (string, error) {
 	return c.git("--literal-pathspecs", "log", "-1", "--format=%H", rev, "--", path)

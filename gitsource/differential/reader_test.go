@@ -125,6 +125,9 @@ func (r *reader) ask(ctx context.Context, s step, tip string) error {
 	if err != nil {
 		return err
 	}
+	if !reachable && !r.oracle.whole(rev) {
+		return nil // the server has forgotten half of it
+	}
 	// What is not in the branch's history may be said to be so. It must not be answered wrongly.
 	gone := func(err error) bool { return !reachable && errors.Is(err, gitsource.ErrRevisionNotFound) }
 	switch s.do {

@@ -91,8 +91,8 @@ func draw(seed uint64) trial {
 	if t.plan.Server.TipOnly && t.reading == gitsource.ReadPartially {
 		t.reading = gitsource.ReadSomehow // parts are not to be had
 	}
-	for _, stage := range t.plan.Stages {
-		t.cloned = t.cloned && stage.Partial == 0 // which no full clone can be made of
+	if t.plan.Stages[0].Partial > 0 { // of which everything cannot be had
+		t.cloned, t.reading = false, gitsource.ReadPartially
 	}
 	all := t.plan.Paths()
 	inside := slices.DeleteFunc(slices.Clone(all), func(path string) bool { return !within(path, t.watched) })
