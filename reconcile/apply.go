@@ -26,9 +26,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	}
 	keeper.clear()
 	keeper.Next, keeper.Escrow = Entry{Credential: next, RotationID: r.status.Request.ID}, escrow
-	for _, skipped := range r.job.Superseded {
-		keeper.end(r.Owner, skipped, r.Clock.Now())
-	}
+	r.endSuperseded(&keeper)
 	status := r.status.clone()
 	status.set(condition(TypeStaged, stagedMessage(w)), r.Clock.Now())
 	keeper.Record, keeper.Owner = &status, r.Owner
@@ -38,6 +36,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	for _, s := range r.servers {
 		s.proved(false) // nobody else has had the time to set what was made here
 	}
+	r.tellSuperseded()
 	return nil
 }
 

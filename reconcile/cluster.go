@@ -19,6 +19,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the object changed since it was read; read it again and decide again.
 	ErrConflict = errors.New("changed by somebody else in the meantime")
+	// ErrForbidden: the API server refuses to do it, for the lack of a right or for some other rule of the cluster's. It may
+	// be that it has just started, and has not read the roles yet. It is wrapped in a [fault.Error] of class Wait.
+	ErrForbidden = errors.New("the Kubernetes API refuses")
 	// ErrAPIUnavailable: the Kubernetes API does not answer. Nothing can be decided or recorded until it does.
 	ErrAPIUnavailable = errors.New("the Kubernetes API does not answer")
 )

@@ -72,6 +72,7 @@ type Controller struct {
 
 	keepers   map[keeperOf]bool // the keepers there may be, and whether their journal was read; nil: not known
 	recovered bool              // they were all read; before that, Git is told nothing
+	refused   refusal           // of the keepers
 
 	running sync.WaitGroup
 	changed chan struct{}
@@ -82,6 +83,8 @@ type Controller struct {
 	dirty    map[string]unsaved // the requests whose status Git does not have
 	saved    time.Time          // when statuses were last brought into Git
 	busy     map[string]string  // the databases that a rotation runs for, and its request
+	replaced map[string]bool    // requests that end as skipped as soon as the one that runs in their place is staged or ends
+	leaving  map[string]Status  // how requests are to end that were withdrawn, as soon as their keeper says so
 	ended    map[Phase]int      // how the requests ended that this controller served
 
 	guards         guardrails.Guardrails // that the manifests were judged by
@@ -122,14 +125,14 @@ func NewController(options Options) *Controller {
 	c := &Controller{
 		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Origin{}, doubted: map[string]bool{},
 		changed: make(chan struct{}, 1),
-		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, ended: map[Phase]int{},
+		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, replaced: map[string]bool{}, leaving: map[string]Status{}, ended: map[Phase]int{},
 		targets: map[string]Target{}, between: map[string][]gitsource.Commit{}, claimed: map[string]claim{}, cleared: map[string]bool{}, reviewed: map[needed]answered{}, held: map[string]bool{},
 		serverBegan: map[string]time.Time{}, declined: map[string][]time.Time{},
 	}
-	c.Engine.InGit = func(s Status) bool {
+	c.Engine.Told = func(r Request) Status {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return covers(c.inGit[s.Request.Key()], s)
+		return c.inGit[r.Key()]
 	}
 	return c
 }
@@ -145,10 +148,14 @@ func (c *Controller) guardrails() guardrails.Guardrails {
 // Changed delivers a value after a status has changed or a rotation has ended.
 func (c *Controller) Changed() <-chan struct{} { return c.changed }
 
-// update takes a status over. The caller holds the lock.
+// update takes a status over, as far as no end was told before. The caller holds the lock.
 func (c *Controller) update(s Status) {
 	key := s.Request.Key()
 	before := c.statuses[key]
+	if before.Request.ID == s.Request.ID {
+		s = upheld(before, s)
+	}
+	s = upheld(c.inGit[key], s)
 	switch {
 	case !s.Phase.Finished():
 	case (s.Phase == PhaseDenied || s.Has(TypeRequestChanged)) && !equal(before, s):
@@ -186,7 +193,11 @@ func (c *Controller) Advance(ctx context.Context) {
 	unfinished := map[string][]Status{}
 	for _, key := range slices.Sorted(maps.Keys(c.statuses)) {
 		s := c.statuses[key]
-		if s.Request.ID == "" || s.Phase.Finished() || s.Request.Database == "" {
+		if s.Request.ID == "" || s.Phase.Finished() || s.Request.Database == "" || c.replaced[key] {
+			continue
+		}
+		if withdrawn, leaves := c.leaving[key]; leaves {
+			c.withdraw(ctx, withdrawn)
 			continue
 		}
 		if unjudged && s.Phase != PhaseProgressing {
@@ -219,10 +230,7 @@ func (c *Controller) Advance(ctx context.Context) {
 			turns = append(turns, turn{*q.run, q.skipped, rules})
 		}
 	}
-	c.admit(turns, func(t turn) {
-		c.replace(t.superseded)
-		c.start(ctx, t.Status, t.superseded)
-	})
+	c.admit(turns, func(t turn) { c.start(ctx, t.Status, t.superseded) })
 }
 
 // replace takes over the statuses that say something new. The caller holds the lock.
@@ -241,6 +249,9 @@ func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 	// From here on it is the one that runs: a newer request waits.
 	s.Phase = PhaseProgressing
 	c.statuses[s.Request.Key()] = s
+	for _, skipped := range superseded {
+		c.replaced[skipped.Request.Key()] = true
+	}
 	supplied := c.suppliedBy(s.Request)
 	c.running.Go(func() {
 		c.Log.Info("rotation begins", "request", s.Request.Key(), "database", database, "rotation", s.Request.ID)
@@ -248,8 +259,26 @@ func (c *Controller) start(ctx context.Context, s Status, superseded []Status) {
 		c.Log.Info("rotation ends", "request", s.Request.Key(), "database", database, "phase", last.Phase)
 		c.mu.Lock()
 		delete(c.busy, database)
+		for _, skipped := range superseded {
+			delete(c.replaced, skipped.Request.Key())
+		}
 		c.mu.Unlock()
 		c.wake()
+	})
+}
+
+// withdraw ends a request that was withdrawn before it began, unless another agent has begun with it. The caller holds
+// the lock.
+func (c *Controller) withdraw(ctx context.Context, withdrawn Status) {
+	c.occupy(withdrawn.Request.DatabaseKey(), func() {
+		s, err := c.Engine.Withdraw(ctx, withdrawn)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		delete(c.leaving, s.Request.Key())
+		c.mu.Unlock()
+		c.report(s)
 	})
 }
 

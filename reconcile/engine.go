@@ -35,9 +35,9 @@ type Engine struct {
 	AllowHost func(endpoint string) bool
 	// DenyList returns texts that no supplied password may contain, in upper or lower case; nil: there are none.
 	DenyList func() []string
-	// InGit reports whether Git has the status of a request that has ended, for the journal; nil: it has none. It is called
-	// from the goroutines of the rotations.
-	InGit func(Status) bool
+	// Told returns what Git says under a request's name, as it was read last; nil: nothing. A rotation that has ended there
+	// does not begin, and what Git has of the journal need not stay in it. It is called from the goroutines of the rotations.
+	Told func(Request) Status
 	// Observe is told how long each step took and how it ended, for metrics and benchmarks; nil is allowed.
 	Observe func(step string, took time.Duration, err error)
 }
@@ -126,6 +126,32 @@ func (e *Engine) finishOther(ctx context.Context, other *otherStaged, report fun
 	return nil
 }
 
+// Withdraw ends a request that has not begun as s says, and returns how it stands: so ended or, where the keeper or Git
+// knows better, otherwise; unfinished if another agent has begun with it. It waits for an API server that is away. The
+// error is the context's, and then nothing has ended.
+func (e *Engine) Withdraw(ctx context.Context, s Status) (Status, error) {
+	for r := e.rotation(Job{Status: s}); ctx.Err() == nil; e.Clock.Sleep(ctx, time.Second) {
+		target, err := e.Cluster.Target(ctx, s.Request)
+		if err != nil && !errors.Is(err, ErrNotFound) && !r.refusedForGood(err) {
+			continue
+		}
+		r.lastTarget = target
+		keeper, known, err := r.findKeeper(ctx)
+		switch {
+		case err != nil && !r.refusedForGood(err):
+			continue
+		case !keeper.Next.IsZero() && keeper.Next.RotationID == s.Request.ID:
+			return *keeper.Record, nil
+		case r.endedBefore(world{keeper: keeper}), !known:
+			return r.status, nil
+		}
+		if err := r.keepEnd(ctx, keeper, e.Owner, s); err == nil || r.refusedForGood(err) {
+			return s, nil
+		}
+	}
+	return s, ctx.Err()
+}
+
 // Release brings a database of KubeDB's that this engine has paused in an earlier life, and for which no request runs,
 // back to its users: a rotation that was cut off goes on to its end and is reported, and the pause is removed. One that
 // the engine has not paused it leaves alone.
@@ -169,6 +195,14 @@ func (e *Engine) Journal(ctx context.Context, namespace, authSecret string) (end
 	return slices.DeleteFunc(keeper.Journal, func(entry Ended) bool { return entry.Owner != e.Owner }), cutOff, nil
 }
 
+// told returns what Git says under a request's name.
+func (e *Engine) told(r Request) Status {
+	if e.Told == nil {
+		return Status{}
+	}
+	return e.Told(r)
+}
+
 // readKeeper reads the keeper of an auth Secret and the Secret that it is stored in.
 func (e *Engine) readKeeper(ctx context.Context, namespace, authSecret string) (Keeper, Secret, error) {
 	secret, err := e.Cluster.Secret(ctx, namespace, authSecret+KeeperSuffix)
@@ -190,7 +224,7 @@ func (e *Engine) readKeeper(ctx context.Context, namespace, authSecret string) (
 // writeKeeper writes the keeper if it is still what was read, without what its journal need not hold any more, and
 // returns what was written.
 func (e *Engine) writeKeeper(ctx context.Context, keeper Keeper, secret Secret) (Secret, error) {
-	keeper.prune(e.Owner, e.InGit)
+	keeper.prune(e.Owner, e.told)
 	if err := keeper.fit(); err != nil {
 		return secret, err
 	}

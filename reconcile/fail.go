@@ -16,11 +16,19 @@ import (
 // the keeper, and the database is resumed. An outage of the API server is waited for. It returns true if the rotation
 // goes on, backwards, and otherwise cause, or nil if nothing is left staged.
 func (r *rotation) fail(ctx context.Context, cause *fault.Error) (goesOn bool, left error) {
+	refused := errors.Is(cause, ErrForbidden)
+	if refused {
+		r.refused = refusal{since: r.Clock.Now().Add(-refusalPatience)}
+	}
 	for pauses := 0; ctx.Err() == nil; pauses++ {
 		var err error
 		if goesOn, left, err = r.conclude(ctx, cause); err == nil {
 			r.report()
 			return goesOn, left
+		}
+		if refused && (errors.Is(err, ErrForbidden) || errors.Is(err, ErrAPIUnavailable)) {
+			r.attempts = map[step]*attempt{} // it cannot end like that, so it goes on as soon as it may
+			return true, nil
 		}
 		r.Log.Warn("recording a failure does not go on", "request", r.status.Request.Key(), "error", err)
 		r.Clock.Sleep(ctx, min(100*time.Millisecond<<min(pauses, 10), 2*time.Second))
@@ -28,6 +36,8 @@ func (r *rotation) fail(ctx context.Context, cause *fault.Error) (goesOn bool, l
 	return false, ctx.Err()
 }
 
+// conclude does what [rotation.fail] says, once. The end is in the keeper before it is the rotation's status: an error
+// means that nothing has ended.
 func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn bool, left, err error) {
 	bounded, cancel := context.WithTimeout(ctx, r.status.Request.stepTimeout())
 	defer cancel()
@@ -37,25 +47,20 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	var other *otherStaged
 	switch {
 	case errors.As(err, &classified), errors.As(err, &other):
-		// The database is gone, or its keeper is not this rotation's to write: there is nothing to conclude.
-		if r.keeperLost {
-			r.putBack(bounded)
-		}
-		if !r.lastStaged.Next.IsZero() && !r.status.Phase.Finished() {
-			w.keeper = r.lastStaged
-			r.status.set(condition(TypeRecoveryRequired, recoveryMessage(w, r.keeperSecret)), r.Clock.Now())
-		}
-		r.end(cause)
-		return false, nil, r.resumeBlindly(bounded)
+		left, err = r.concludeUnseen(bounded, w, cause)
+		return false, left, err
 	case err != nil:
 		return false, nil, err
+	case r.endedBefore(w):
+		return false, nil, r.release(bounded, w)
 	}
 	keeper, staged := w.keeper, !w.keeper.Next.IsZero()
+	ended := r.status.clone()
+	ended.Escrow = nil // of an earlier try to conclude
 	recovery := ""
-	r.status.Escrow = nil // of an earlier try to conclude
 	switch verdict := conclude(w); {
 	case !staged:
-	case verdict == revertStaged && !r.status.Phase.Finished():
+	case verdict == revertStaged && !ended.Phase.Finished():
 		keeper.Failure = &Failure{Reason: cause.Reason, Message: cause.Error()}
 		if err := r.keep(bounded, keeper); err != nil {
 			return false, nil, err
@@ -66,7 +71,7 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 		if err := keeper.settle(r.digestCost(), r.Random); err != nil {
 			return false, nil, err
 		}
-		r.status.Escrow = w.keeper.Escrow
+		ended.Escrow = w.keeper.Escrow
 		if !w.promoted() {
 			recovery = fmt.Sprintf("every replica opens with live.password of the Secret %s/%s, which the auth Secret does not hold", r.keeperSecret.Namespace, r.keeperSecret.Name)
 		}
@@ -76,31 +81,122 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 		recovery = recoveryMessage(w, r.keeperSecret)
 		left = cause
 	}
-	if !r.status.Phase.Finished() {
-		if recovery != "" {
-			r.status.set(condition(TypeRecoveryRequired, recovery), r.Clock.Now())
-		}
-		r.end(firstCause(w, cause))
+	r.end(&ended, firstCause(w, cause), recovery)
+	owner := r.Owner
+	if staged {
+		owner = w.keeper.Owner
 	}
-	// A request that ends before anything was staged leaves the cluster as it found it. A refused login is the exception:
-	// it is remembered, so that not even a killed agent tries a second time.
-	if staged || cause.Reason == mssql.ReasonRefusedLogin && w.auth.UID != "" {
-		owner := r.Owner
-		if staged {
-			owner = w.keeper.Owner
-		}
-		keeper.end(owner, r.status, r.Clock.Now())
-		if err := r.keep(bounded, keeper); err != nil {
-			return false, nil, err
-		}
+	if err := r.keepEnd(bounded, keeper, owner, ended); err != nil && (staged || !r.refusedForGood(err)) {
+		return false, nil, err
 	}
-	if w.pausedByUs {
-		if err := r.Cluster.Resume(bounded, w.target, w.target.PauseReason); err != nil {
-			return false, nil, err
-		}
+	r.status = ended
+	if err := r.release(bounded, w); err != nil {
+		return false, nil, err
 	}
 	r.Cluster.Event(bounded, w.target, string(r.status.Phase), cause.Error())
 	return false, left, nil
+}
+
+// concludeUnseen ends a rotation whose world cannot be read as a whole: its database is gone, or its keeper holds what
+// another rotation has staged. What is staged stays in the keeper, which is found by what was known of the database
+// before. Where that cannot be, because nothing was known or because nothing can be written in a namespace that is being
+// deleted, only Git is told; a rotation that has ended there does not begin.
+func (r *rotation) concludeUnseen(ctx context.Context, w world, cause *fault.Error) (left, err error) {
+	keeper, known, err := r.findKeeper(ctx)
+	if err != nil && (r.mayBeStaged() || !r.refusedForGood(err)) && reasonOf(err) != ReasonKeeperDamaged {
+		return nil, err
+	}
+	w.keeper = keeper
+	if r.endedBefore(w) {
+		return nil, r.resumeBlindly(ctx)
+	}
+	lost := r.keeperSecret.UID == "" && !r.lastStaged.Next.IsZero()
+	if lost {
+		w.keeper, keeper = r.lastStaged, r.lastStaged
+	}
+	staged := !keeper.Next.IsZero() && keeper.Next.RotationID == r.status.Request.ID
+	ended, owner, recovery := r.status.clone(), r.Owner, ""
+	if staged {
+		owner, left, recovery = keeper.Owner, cause, recoveryMessage(w, r.keeperSecret)
+		if keeper.Record.isEnd() {
+			ended = upheld(*keeper.Record, ended)
+		}
+	}
+	r.end(&ended, firstCause(w, cause), recovery)
+	if known {
+		err := r.keepEnd(ctx, keeper, owner, ended)
+		switch {
+		case err == nil:
+		case staged && !lost, !r.refusedForGood(err):
+			return nil, err
+		case lost:
+			r.putBack(ctx)
+		}
+	}
+	r.status = ended
+	return left, r.resumeBlindly(ctx)
+}
+
+// findKeeper reads the keeper of a database that cannot be read itself, and reports whether an end may be written there:
+// where the name of the auth Secret is only what KubeDB calls it by itself, there has to be one.
+func (r *rotation) findKeeper(ctx context.Context) (keeper Keeper, known bool, err error) {
+	request, name := r.status.Request, r.lastTarget.AuthSecret.Name
+	known = name != ""
+	switch {
+	case known:
+	case request.Server != nil:
+		name = request.Server.AuthSecret.Name
+	case r.status.Has(TypeRotateAuth):
+		name = request.Database + "-auth"
+	default:
+		return Keeper{}, false, nil // it has never begun, so far as is known
+	}
+	keeper, r.keeperSecret, err = r.readKeeper(ctx, request.Namespace, name)
+	return keeper, err == nil && (known || r.keeperSecret.UID != ""), err
+}
+
+// mayBeStaged reports whether something may be staged for the rotation, as far as its status and this run know.
+func (r *rotation) mayBeStaged() bool { return r.status.Has(TypeStaged) || !r.lastStaged.Next.IsZero() }
+
+// keepEnd puts an end into the keeper, with those of the requests whose place this one had taken, and then tells of these.
+func (r *rotation) keepEnd(ctx context.Context, keeper Keeper, owner string, ended Status) error {
+	r.endSuperseded(&keeper)
+	keeper.end(owner, ended, r.Clock.Now())
+	err := r.keep(ctx, keeper)
+	if err == nil || r.refusedForGood(err) {
+		r.tellSuperseded()
+	}
+	return err
+}
+
+// endSuperseded notes in the keeper that the requests whose place this one has taken do not run. Those that have ended
+// there already, in whatever way, are told of as the keeper has them.
+func (r *rotation) endSuperseded(keeper *Keeper) {
+	var ended []Status
+	for _, skipped := range r.job.Superseded {
+		keeper.end(r.Owner, skipped, r.Clock.Now())
+		if entry, whole := keeper.ended(skipped.Request.ID); whole {
+			ended = append(ended, entry.Status)
+		}
+	}
+	r.job.Superseded = ended
+}
+
+func (r *rotation) tellSuperseded() {
+	if r.job.Report != nil {
+		for _, skipped := range r.job.Superseded {
+			r.job.Report(skipped.clone())
+		}
+	}
+	r.job.Superseded = nil
+}
+
+// release lifts a pause that is left of a rotation that has ended.
+func (r *rotation) release(ctx context.Context, w world) error {
+	if !w.pausedByUs {
+		return nil
+	}
+	return r.Cluster.Resume(ctx, w.target, w.target.PauseReason)
 }
 
 // putBack gives every replica to which a session is open its previous password again: the new one is nowhere any more
@@ -141,21 +237,21 @@ func firstCause(w world, cause *fault.Error) *fault.Error {
 	return fault.New(cause.Class, failure.Reason, "", "%s; the rollback did not come to its end: %s", failure.Message, cause.Message)
 }
 
-// end sets the phase and the condition that a failure ends with.
-func (r *rotation) end(cause *fault.Error) {
-	if r.status.Phase.Finished() {
+// end sets the phase and the conditions that a failure ends with, unless the status is of a request that has ended.
+func (r *rotation) end(s *Status, cause *fault.Error, recovery string) {
+	if s.Phase.Finished() {
 		return
 	}
-	kind := TypeFailed
-	r.status.Phase = PhaseFailed
-	if deniedFor[cause.Reason] && !r.status.Has(TypeStaged) {
-		kind = TypeDenied
-		r.status.Phase = PhaseDenied
+	if recovery != "" {
+		s.set(condition(TypeRecoveryRequired, recovery), r.Clock.Now())
 	}
-	r.status.set(Condition{
-		Type: kind, Status: "True", Reason: cause.Reason,
-		Message: r.status.Request.Source.locate(cause.Error()),
-	}, r.Clock.Now())
+	kind := TypeFailed
+	s.Phase = PhaseFailed
+	if deniedFor[cause.Reason] && !s.Has(TypeStaged) {
+		kind = TypeDenied
+		s.Phase = PhaseDenied
+	}
+	s.set(Condition{Type: kind, Status: "True", Reason: cause.Reason, Message: s.Request.Source.locate(cause.Error())}, r.Clock.Now())
 }
 
 // recoveryMessage tells a person which key of the keeper opens which replica, as far as it is known, and how to read it.

@@ -68,7 +68,7 @@ func (c *Controller) Flush(ctx context.Context) error {
 		dirs = append(dirs, c.Path) // what came along is not read a second time
 	}
 	snapshot, err := c.Statuses.Write(ctx, dirs, func(tip *gitsource.Snapshot) (*gitsource.Change, error) {
-		change, err := commit(tip, c.StatusPath, statuses, all, said)
+		change, err := commit(tip, c.StatusPath, statuses, c.uphold(tip, all), said)
 		if err != nil || change == nil {
 			return nil, err
 		}
@@ -97,6 +97,18 @@ func (c *Controller) Flush(ctx context.Context) error {
 		return c.load(ctx, snapshot, snapshot)
 	}
 	return c.load(ctx, c.manifests, snapshot)
+}
+
+// uphold returns the newest statuses that are known, as far as what a snapshot says has ended leaves room for them.
+func (c *Controller) uphold(written *gitsource.Snapshot, known map[string]Status) map[string]Status {
+	all := maps.Clone(known)
+	inGit, _ := c.readStatuses(written)
+	for key, told := range inGit {
+		if told.isEnd() {
+			all[key] = upheld(told, all[key])
+		}
+	}
+	return all
 }
 
 // inOrder returns the statuses that Git does not have. The caller holds the lock.

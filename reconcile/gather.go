@@ -86,7 +86,6 @@ func (r *rotation) gatherKeeper(ctx context.Context, target Target) (Keeper, err
 		r.Log.Warn("the keeper was deleted in the middle of a rotation and is written again", "secret", secret)
 		r.keeperSecret = secret
 		if err := r.keep(ctx, r.lastStaged); err != nil {
-			r.keeperLost = errors.As(err, new(*fault.Error)) // refused, as in a namespace that is being deleted
 			return keeper, err
 		}
 		return keeper, fmt.Errorf("the keeper was written again: %w", ErrConflict)
@@ -119,15 +118,21 @@ func (r *rotation) gatherAdmin(ctx context.Context, w *world) error {
 // adopt takes over what an earlier run of the same rotation recorded: what was staged is what runs, whatever has become
 // of its manifest. The longer list of conditions is the newer one; Git may have had the later word.
 func (r *rotation) adopt(record Status) {
-	r.status.Request = record.Request
-	if len(record.Conditions) > len(r.status.Conditions) {
+	told := r.told(record.Request)
+	switch {
+	case record.isEnd():
+		r.status = upheld(record, r.status)
+	case told.isEnd() && told.Request.ID == record.Request.ID && told.Phase != PhaseSuccessful:
+		r.status = told.clone() // an end that only Git could be told, and what is staged has yet to be brought to its own
+	case len(record.Conditions) > len(r.status.Conditions):
 		r.status = record.clone()
 	}
+	r.status.Request = record.Request
 }
 
 // gatherBeforeStaging reads, once, what only a rotation that has not begun wants to know.
 func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
-	if r.missing == nil {
+	if r.missing == nil || len(*r.missing) > 0 {
 		missing, err := r.Cluster.Missing(ctx, w.target, r.status.Request.Consumers != nil)
 		if err != nil {
 			return err
@@ -141,7 +146,7 @@ func (r *rotation) gatherBeforeStaging(ctx context.Context, w *world) error {
 		if r.job.Supplied != nil {
 			supplied = r.job.Supplied(ctx)
 		}
-		if errors.Is(supplied.Err, ErrAPIUnavailable) {
+		if errors.Is(supplied.Err, ErrAPIUnavailable) || errors.Is(supplied.Err, ErrForbidden) {
 			return supplied.Err
 		}
 		r.supplied = &supplied

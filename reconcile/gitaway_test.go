@@ -142,24 +142,35 @@ func (r remote) Contains(_ context.Context, _, commit string) (bool, error) {
 }
 
 func (r remote) Write(_ context.Context, _ []string, build func(*gitsource.Snapshot) (*gitsource.Change, error)) (*gitsource.Snapshot, error) {
-	before, err := r.Snapshot(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	change, err := build(before)
-	if change == nil || err != nil {
-		return before, err
-	}
-	return ask(r, func() (*gitsource.Snapshot, error) {
-		r.git.hear(r.world, change)
-		files := map[string]string{}
-		for name, content := range change.Files {
-			files[name] = string(content)
+	for {
+		before, err := r.Snapshot(context.Background())
+		if err != nil {
+			return nil, err
 		}
-		r.git.commit(r.world.now, files)
-		return r.git.snapshot(), nil
-	})
+		change, err := build(before)
+		if change == nil || err != nil {
+			return before, err
+		}
+		after, err := ask(r, func() (*gitsource.Snapshot, error) {
+			if r.git.snapshot().Revision != before.Revision {
+				return nil, errMoved
+			}
+			r.git.hear(r.world, change)
+			files := map[string]string{}
+			for name, content := range change.Files {
+				files[name] = string(content)
+			}
+			r.git.commit(r.world.now, files)
+			return r.git.snapshot(), nil
+		})
+		if !errors.Is(err, errMoved) {
+			return after, err
+		}
+	}
 }
+
+// errMoved: somebody else has pushed first.
+var errMoved = errors.New("the branch is elsewhere: simulated")
 
 // hear is the oracle that watches every commit: nothing goes backwards, and what ends is noted.
 func (b *branch) hear(world *simulation, change *gitsource.Change) {
@@ -180,8 +191,11 @@ func (b *branch) hear(world *simulation, change *gitsource.Change) {
 	for name, content := range change.Files {
 		before, errBefore := reconcile.ParseStatus([]byte(b.tip().files[name]))
 		after, errAfter := reconcile.ParseStatus(content)
-		if errBefore == nil && errAfter == nil && before.Phase.Finished() && before.Phase != after.Phase {
-			world.violate("Git said that %s was %s, and now %s", after.Request.Key(), before.Phase, after.Phase)
+		if errBefore != nil || errAfter != nil || !before.Phase.Finished() || before.Request.ID == "" {
+			continue
+		}
+		if difference := rewritten(before, after); difference != "" {
+			world.violate("Git was told another end of %s: %s", before.Request.Key(), difference)
 		}
 	}
 }
@@ -323,6 +337,17 @@ func (o outages) play() (*simulation, *branch, *history) {
 	world.unasked = true
 	done := &history{staged: map[string]map[string]bool{}}
 	world.watch = done.watch
+	o.fill(world, git)
+	for life := range uint64(len(o.mishaps) + 3) {
+		if o.live(world, git, life) {
+			break
+		}
+	}
+	return world, git, done
+}
+
+// fill brings the requests to the branch.
+func (o outages) fill(world *simulation, git *branch) {
 	first := map[string]string{"README.md": "Ours."}
 	if o.mode.credential == "pair" {
 		first["rotations/server.yaml"] = serverDocument
@@ -339,12 +364,6 @@ func (o outages) play() (*simulation, *branch, *history) {
 	if o.together {
 		git.commit(world.now, requests)
 	}
-	for life := range uint64(len(o.mishaps) + 3) {
-		if o.live(world, git, life) {
-			break
-		}
-	}
-	return world, git, done
 }
 
 func (o *outages) live(world *simulation, git *branch, life uint64) (idle bool) {
@@ -357,6 +376,12 @@ func (o *outages) live(world *simulation, git *branch, life uint64) (idle bool) 
 		Repository: remote{i, git}, Engine: engine, Path: "rotations", StatusPath: "status", Log: slog.New(slog.DiscardHandler),
 	})
 	cluster.controller = c
+	return o.rounds(ctx, i, c)
+}
+
+// rounds lets a controller work until nothing is left to do, and reports whether that was so.
+func (o *outages) rounds(ctx context.Context, i *incarnation, c *reconcile.Controller) (idle bool) {
+	world := i.world
 	calm := 0 // rounds in a row that found nothing to do: what came in the middle of one shows in the next
 	for round := 0; !i.dead && calm < 2 && round < 1000; round++ {
 		world.now = world.now.Add(time.Second)

@@ -45,14 +45,17 @@ func requestFits(w world) *fault.Error {
 		"the request is too long to be kept in the cluster while it runs: %d bytes, and %d are the limit", len(text), maxRequest)
 }
 
-// journal adds an entry, or replaces the one of the same request.
+// journal adds an entry, or to the one of the same request what happened after its end.
 func (k *Keeper) journal(owner string, s Status, now time.Time) {
 	k.Journal = slices.Clone(k.Journal)
 	for i, e := range k.Journal {
 		if e.Status.Request.ID == s.Request.ID {
-			k.Journal[i].Status, k.Journal[i].Short = s.clone(), false
+			k.Journal[i].Status = upheld(e.Status, s)
 			return
 		}
+	}
+	if before, ended := k.finished(s.Request.ID); ended && before.Phase != s.Phase {
+		return // it ended in another way
 	}
 	k.Journal = append(k.Journal, Ended{Owner: owner, At: now.UTC(), Status: s.clone()})
 }
@@ -67,10 +70,11 @@ func (k *Keeper) ended(id string) (Ended, bool) {
 }
 
 // prune takes out what Git has, except for the newest entry. What another owner wrote is not this one's to judge.
-func (k *Keeper) prune(owner string, inGit func(Status) bool) {
+func (k *Keeper) prune(owner string, told func(Request) Status) {
 	var kept []Ended
 	for i, e := range k.Journal {
-		if i == len(k.Journal)-1 || e.Owner != owner || inGit == nil || !inGit(e.Status) {
+		git := told(e.Status.Request)
+		if i == len(k.Journal)-1 || e.Owner != owner || !covers(git, upheld(git, e.Status)) {
 			kept = append(kept, e)
 		}
 	}

@@ -81,11 +81,16 @@ func TestTheJournalKeepsWhatGitDoesNotHaveAndTheNewestEntry(t *testing.T) {
 		}
 		return names
 	}
-	k.prune("one", nil)
+	k.prune("one", (&Engine{}).told)
 	require.Equal(t, []string{"r0", "r1", "r2", "r3"}, names())
-	k.prune("one", func(s Status) bool { return s.Request.Name != "r2" })
+	k.prune("one", func(r Request) Status {
+		if r.Name == "r2" {
+			return Status{}
+		}
+		return endedAs(r.Name, at, "")
+	})
 	require.Equal(t, []string{"r1", "r2", "r3"}, names(), "another owner's are another's to judge")
-	k.prune("one", func(Status) bool { return true })
+	k.prune("one", func(r Request) Status { return endedAs(r.Name, at, "") })
 	require.Equal(t, []string{"r1", "r3"}, names())
 }
 

@@ -55,6 +55,7 @@ func (c *Controller) judge(blobs map[string]string) {
 			c.statuses[key] = s
 		}
 	}
+	clear(c.leaving)
 	for key, s := range c.statuses {
 		if !written[key] && s.Request.ID != "" && s.Phase != PhaseProgressing && !s.Phase.Finished() {
 			withdrawn := s.clone()
@@ -62,7 +63,11 @@ func (c *Controller) judge(blobs map[string]string) {
 			skipped := condition(TypeSkipped, "the manifest was removed before the request began")
 			skipped.Reason = ReasonWithdrawn
 			withdrawn.set(skipped, now)
-			c.update(withdrawn)
+			if s.Request.Database != "" {
+				c.leaving[key] = withdrawn
+			} else {
+				c.update(withdrawn) // there is no keeper that could know of it
+			}
 		}
 	}
 }

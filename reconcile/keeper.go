@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -162,11 +163,14 @@ func (k *Keeper) end(owner string, s Status, now time.Time) {
 		record := s.clone() // it has failed, and left its credential staged
 		k.Record = &record
 	}
-	k.journal(owner, s, now)
+	_, before := k.finished(s.Request.ID)
+	if _, kept := k.ended(s.Request.ID); kept || !before || len(s.Escrow) > 0 { // or Git has it, and how it ended is no news
+		k.journal(owner, s, now)
+	}
 	k.remember(s, now)
 }
 
-// remember notes that a request has ended, once.
+// remember notes that a request has ended, once. Where there are too many, those that never began are forgotten first.
 func (k *Keeper) remember(s Status, now time.Time) {
 	if _, ok := k.finished(s.Request.ID); ok {
 		return
@@ -174,8 +178,9 @@ func (k *Keeper) remember(s Status, now time.Time) {
 	k.Finished = append(k.Finished, Finished{
 		ID: s.Request.ID, Request: s.Request.Key(), Phase: s.Phase, At: now.UTC().Truncate(time.Second),
 	})
-	if surplus := len(k.Finished) - maxFinished; surplus > 0 {
-		k.Finished = k.Finished[surplus:]
+	if len(k.Finished) > maxFinished {
+		oldest := max(0, slices.IndexFunc(k.Finished, func(f Finished) bool { return f.Phase == PhaseDenied || f.Phase == PhaseSkipped }))
+		k.Finished = slices.Delete(slices.Clone(k.Finished), oldest, oldest+1)
 	}
 }
 

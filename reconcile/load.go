@@ -237,6 +237,14 @@ func (c *Controller) takeOver(inGit map[string]Status, restored []string) {
 	for key, s := range inGit {
 		own := c.statuses[key]
 		switch {
+		case s.isEnd():
+			known[key] = s
+			if _, dirty := c.dirty[key]; dirty {
+				known[key] = upheld(s, own)
+			}
+			if equal(known[key], s) {
+				delete(c.dirty, key) // also where this process believed something else: another agent was quicker
+			}
 		case c.trusted(s):
 			known[key] = s
 		case own.Request.ID == s.Request.ID && own.Request.ID != "":
@@ -247,6 +255,9 @@ func (c *Controller) takeOver(inGit map[string]Status, restored []string) {
 		}
 	}
 	for key, s := range c.statuses {
+		if inGit[key].isEnd() {
+			continue
+		}
 		_, dirty := c.dirty[key]
 		runs := c.busy[s.Request.DatabaseKey()] == key
 		if dirty && !runs && s.Phase.Finished() && covers(inGit[key], s) {

@@ -99,7 +99,7 @@ func (b *besieged) restart() {
 
 // traces are what a rotation leaves.
 type traces struct {
-	secrets      map[string]string // their versions
+	secrets      map[string]string // their versions and, of the keeper, the credentials: it also notes what did not run
 	paused       string
 	logins       map[string]string
 	failedLogins int
@@ -108,9 +108,21 @@ type traces struct {
 func (b *besieged) traces() traces {
 	found := traces{secrets: map[string]string{}, paused: b.world.paused, logins: maps.Clone(b.world.servers[0].logins), failedLogins: b.world.servers[0].failedLogins}
 	for name, secret := range b.world.secrets {
-		found.secrets[name] = secret.ResourceVersion
+		if found.secrets[name] = secret.ResourceVersion; name != "db-auth-keeper" {
+			continue
+		}
+		if found.secrets[name] = keptCredentials(secret); found.secrets[name] == "" {
+			delete(found.secrets, name)
+		}
 	}
 	return found
+}
+
+func keptCredentials(keeper reconcile.Secret) (all string) {
+	for _, name := range []string{"next", "live", "previous", "retired", "dropped"} {
+		all += strings.Trim(keeper.Data[name+".username"].Reveal()+"/"+keeper.Data[name+".password"].Reveal(), "/")
+	}
+	return all
 }
 
 // harmless lets an attempt happen and the agent work, twice and as a new process. Nothing has changed then.

@@ -72,8 +72,10 @@ func permissionsGranted(w world) *fault.Error {
 	if slices.ContainsFunc(w.missing, func(right string) bool { return strings.HasPrefix(right, "patch ") }) {
 		hint = "apply the component consumers of gitrota's install manifests too, which lets it restart workloads"
 	}
-	return fault.New(fault.Refuse, ReasonPermissions, hint,
+	err := fault.New(fault.Wait, ReasonPermissions, hint,
 		"in the namespace %s gitrota may not: %s", w.target.Namespace, strings.Join(w.missing, ", "))
+	err.Err = ErrForbidden
+	return err
 }
 
 func authSecretUsable(w world) *fault.Error {

@@ -115,6 +115,8 @@ const (
 	ReasonEscrow = "EscrowFailed"
 	// ReasonWeakPassword: the supplied password breaks a rule.
 	ReasonWeakPassword = "PasswordUnusable"
+	// ReasonRefused: the API server refuses what gitrota's role allows: an admission policy, a webhook, a quota.
+	ReasonRefused = "RefusedByCluster"
 	// ReasonPermissions: Kubernetes does not let gitrota do what a rotation needs.
 	ReasonPermissions = "PermissionMissing"
 	// ReasonNotVerified: a replica refuses the new credential, or still accepts the previous one.

@@ -22,23 +22,26 @@ const (
 )
 
 // commit builds the commit that brings statuses into Git, on top of what the snapshot holds. It returns nil if Git has
-// them all. A status that has ended in Git is never replaced by one that has not.
+// them all. What has ended in Git stays as it ended; see upheld. That depends on the snapshot that the commit is made on,
+// and on nothing that was read before.
 func commit(snapshot *gitsource.Snapshot, statusPath string, statuses []Status, all map[string]Status, said reports) (*gitsource.Change, error) {
 	c := &gitsource.Change{Files: map[string][]byte{}}
 	var written []Status
 	for _, s := range statuses {
 		file := StatusPath(statusPath, s.Request)
+		old, exists := snapshot.Get(file)
+		told, err := ParseStatus(old)
+		if err != nil {
+			told = Status{} // there is none, or somebody has made it unreadable
+		}
+		s = upheld(told, s)
+		escrow := missingEscrow(snapshot, statusPath, s)
 		content, err := marshalStatus(s)
 		if err != nil {
 			return nil, err
 		}
-		escrow := missingEscrow(snapshot, statusPath, s)
-		old, exists := snapshot.Get(file)
-		inGit := exists && string(old) == string(content)
-		if exists && !inGit {
-			before, err := ParseStatus(old)
-			inGit = err == nil && saysMore(before, s)
-		}
+		s.Escrow = nil // it has a file of its own
+		inGit := exists && (string(old) == string(content) || told.isEnd() && equal(told, s))
 		if !inGit {
 			c.Files[file] = content
 		}
@@ -86,14 +89,6 @@ type reports struct {
 	problems []manifest.Problem
 	policies []policy
 	planned  []Planned // for the overview, which is brought up to date when something else is written
-}
-
-// saysMore reports whether what Git has of an ended request is not to be replaced by s, which has not ended, or whose
-// details had to make room in a journal although they had reached Git.
-func saysMore(git, s Status) bool {
-	s.Escrow = nil // it has a file of its own
-	return git.Request.ID == s.Request.ID && git.Phase.Finished() &&
-		(!s.Phase.Finished() || len(git.Conditions) > len(s.Conditions) && covers(git, s))
 }
 
 // describe writes the commit's message: a subject for people who read git log --oneline, a sentence for each request,

@@ -22,7 +22,7 @@ type keeperOf struct{ namespace, authSecret string }
 // Advance. Before that nothing should begin and Git is told nothing, for a request that has ended or was cut off is not to
 // be skipped as an older one, or as withdrawn. It works without Git, for the databases that the cluster knows; those that
 // only Git tells of come with the Poll that reads them. When there is nothing new it costs nothing. The error is
-// [ErrAPIUnavailable], and it is to be called again.
+// [ErrAPIUnavailable] or [ErrForbidden], and it is to be called again.
 //
 // No right to list Secrets is needed for this: a MSSQLServer and a SQLServer document name their auth Secret, and each
 // keeper is read by its name. One case is beyond that: a SQLServer document that is gone from Git together with a
@@ -95,6 +95,9 @@ func (c *Controller) readJournals(ctx context.Context, places []keeperOf) (ended
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if errors.Is(err, ErrForbidden) && !c.refused.lasts(err, c.Engine.Clock.Now(), refusalPatience) {
+				return err // the API server may have just started
+			}
 			c.keepers[place] = true
 			if err != nil {
 				c.Log.Warn("a journal could not be read", "keeper", place.namespace+"/"+place.authSecret+KeeperSuffix, "reason", fault.As(err).Reason, "error", err)
@@ -116,10 +119,14 @@ func (c *Controller) readJournals(ctx context.Context, places []keeperOf) (ended
 func (c *Controller) takeEnded(ended []Ended) {
 	for _, e := range ended {
 		key := e.Status.Request.Key()
+		e.Status = upheld(c.inGit[key], e.Status)
 		known := c.statuses[key]
 		later := known.Request.ID != e.Status.Request.ID && known.Phase.Finished() && known.ended().After(e.Status.ended())
 		if covers(known, e.Status) || later {
 			continue
+		}
+		if known.Request.ID == e.Status.Request.ID {
+			e.Status = upheld(known, e.Status)
 		}
 		c.statuses[key] = e.Status
 		c.dirty[key] = unsaved{since: e.At, ended: e.At}

@@ -19,7 +19,6 @@ type rotation struct {
 
 	keeperSecret Secret // as read, for the next conditional write
 	lastTarget   Target // as read
-	keeperLost   bool   // the keeper was deleted and cannot be written again
 	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
 	servers      map[string]*server
 	supplied     *Supplied
@@ -28,6 +27,7 @@ type rotation struct {
 	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	attempts     map[step]*attempt
+	refused      refusal // of what an end needs
 }
 
 // lookedUp is whether the supplied password was used before, as a version of the keeper knows it.
@@ -42,6 +42,7 @@ type attempt struct {
 	failures int
 	pauses   int
 	last     *fault.Error
+	refused  refusal
 }
 
 func (e *Engine) rotation(job Job) *rotation {
@@ -121,20 +122,27 @@ func (r *rotation) keep(ctx context.Context, keeper Keeper) error {
 // key identifies a step over its tries.
 func (s step) key() step { return step{kind: s.kind, target: s.target} }
 
-// endedBefore takes the status over from the keeper if this rotation has ended before: it runs at most once, whatever
-// has become of its status in Git.
+// endedBefore takes the status over from the keeper or from Git if this rotation has ended before: it runs at most once,
+// whatever has become of its status in Git.
 func (r *rotation) endedBefore(w world) bool {
-	ended, ok := w.keeper.finished(r.status.Request.ID)
-	if !ok || !w.keeper.Next.IsZero() {
+	request, told := r.status.Request, r.told(r.status.Request)
+	if !w.keeper.Next.IsZero() && w.keeper.Next.RotationID == request.ID {
 		return false
 	}
-	if entry, whole := w.keeper.ended(ended.ID); whole {
-		source := r.status.Request.Source
+	ended, ok := w.keeper.finished(request.ID)
+	entry, whole := w.keeper.ended(request.ID)
+	switch {
+	case whole:
 		r.status = entry.Status.clone()
 		if r.status.Request.Source.Commit == "" {
-			r.status.Request.Source = source
+			r.status.Request.Source = request.Source
 		}
-	} else {
+	case told.isEnd():
+		r.status = told.clone()
+	case !ok:
+		return false
+	case r.status.Phase == ended.Phase:
+	default:
 		r.status.Phase = ended.Phase
 		r.status.set(Condition{
 			Type: string(ended.Phase), Status: "True", Reason: string(ended.Phase),
@@ -175,7 +183,10 @@ func (r *rotation) progressed(s step) {
 }
 
 // delayFirst is the time before a step is tried for the second time; further ones wait longer.
-const delayFirst = 100 * time.Millisecond
+const (
+	delayFirst   = 100 * time.Millisecond
+	delayLongest = 2 * time.Second
+)
 
 // judge decides whether a step that failed is tried again. It sleeps before a further try and returns nil, or returns
 // why the request ends here.
@@ -186,8 +197,12 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 		a = &attempt{began: now}
 		r.attempts[s.key()] = a
 	}
-	delay := min(delayFirst<<min(a.pauses, 10), 2*time.Second)
+	delay := min(delayFirst<<min(a.pauses, 10), delayLongest)
 	a.pauses++
+	if errors.Is(err, ErrForbidden) && ctx.Err() == nil {
+		return r.judgeRefusal(ctx, s, a, err, delay)
+	}
+	a.refused = refusal{}
 	switch {
 	case ctx.Err() != nil:
 		return nil

@@ -2,9 +2,9 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -45,11 +45,11 @@ func (c *Cluster) mssqlserver(ctx context.Context, namespace, name string) (reco
 // Targets implements [reconcile.Cluster]. It does not read the certificates of the servers.
 func (c *Cluster) Targets(ctx context.Context) ([]reconcile.Target, error) {
 	list, err := c.dynamic.Resource(mssqlservers).List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) {
+	if err = fault("listing MSSQLServers", err); errors.Is(err, reconcile.ErrNotFound) {
 		return nil, nil // KubeDB is not installed
 	}
 	if err != nil {
-		return nil, fault("listing MSSQLServers", err)
+		return nil, err
 	}
 	targets := make([]reconcile.Target, len(list.Items))
 	for i := range list.Items {
