@@ -267,9 +267,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
 	go a.server.serve()
 	go a.webhooks.serve()
-	if err := a.cluster.Ping(ctx); err != nil {
-		return err
-	}
+	a.awaitCluster(ctx)
 	return a.lead(ctx, func(ctx context.Context) error {
 		err := a.loop(ctx)
 		a.controller.Wait()
@@ -280,6 +278,24 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// awaitCluster returns when the API server answers, or ctx has ended. One that starts, that is away or that does not know
+// the agent's credential yet is waited for, as the Git server is.
+func (a *Agent) awaitCluster(ctx context.Context) {
+	var pings backoff
+	var unreachable quiet
+	for ctx.Err() == nil {
+		err := a.cluster.Ping(ctx)
+		if a.metrics.observeStart(err); err == nil || ctx.Err() != nil {
+			return
+		}
+		wait := pings.failed(err, a.options.Interval)
+		if unreachable.speaks(err) {
+			a.log.Error("waiting for the cluster", "error", err, "retry_in", wait.String())
+		}
+		reconcile.WallClock{}.Sleep(ctx, time.Until(pings.next))
+	}
 }
 
 func (a *Agent) close() {

@@ -16,6 +16,7 @@ type turns struct {
 	poll, flush, cluster, patrol backoff
 	schedule, survey             backoff
 	unreadable, unwritable       quiet
+	unknown                      quiet
 	unscheduled                  quiet
 	read                         int  // the last poll that succeeded
 	recovered                    bool // what an earlier run has done is known
@@ -30,9 +31,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		if err := t.pollWhenDue(ctx); err != nil {
 			return err
 		}
-		if err := t.takeUpWhenDue(ctx); err != nil {
-			return err
-		}
+		t.takeUpWhenDue(ctx)
 		if t.poll.failures == 0 && a.controller.Outdated() {
 			t.poll.next = time.Time{} // nothing begins, and Git is told nothing, before it is judged by what is known now
 			continue
@@ -88,24 +87,29 @@ func (t *turns) pollWhenDue(ctx context.Context) error {
 	return nil
 }
 
-// takeUpWhenDue starts what can be started. The API server may be away for a while: until it has told what an earlier
-// run has done, nothing begins.
-func (t *turns) takeUpWhenDue(ctx context.Context) error {
+// takeUpWhenDue starts what can be started. The API server may be away for a while, or refuse everybody because it has
+// just started: until it has told what an earlier run has done, nothing begins.
+func (t *turns) takeUpWhenDue(ctx context.Context) {
 	if !t.cluster.due() {
-		return nil
+		return
 	}
 	err := t.takeUp(ctx)
-	t.recovered = err == nil
-	switch {
-	case t.recovered:
-		t.cluster = backoff{}
-	case ctx.Err() != nil:
-	case !errors.Is(err, reconcile.ErrAPIUnavailable):
-		return err
-	default:
-		t.log.Warn("what an earlier run has done is not known yet", "error", err, "retry_in", t.cluster.failed(err, t.options.Interval).String())
+	if t.recovered = err == nil; t.recovered {
+		t.cluster, t.unknown = backoff{}, quiet{}
 	}
-	return nil
+	if ctx.Err() != nil {
+		return
+	}
+	if !t.released || err == nil {
+		t.metrics.observeStart(err)
+	}
+	if err == nil {
+		return
+	}
+	wait := t.cluster.failed(err, t.options.Interval)
+	if t.unknown.speaks(err) {
+		t.log.Warn("what an earlier run has done is not known yet", "error", err, "retry_in", wait.String())
+	}
 }
 
 // takeUp finds what an earlier run has done, starts what can be started and, the first time, resumes what was left

@@ -24,6 +24,7 @@ type metrics struct {
 	problems prometheus.Gauge
 
 	oldest  atomic.Pointer[time.Time] // since when Git lacks a status; zero or nil: it lacks none
+	unready atomic.Pointer[string]    // why the cluster keeps the agent from its start; nil: it does not
 	ready   atomic.Bool               // the repository was read at least once
 	standby atomic.Bool               // another agent holds the lease
 }
@@ -90,6 +91,16 @@ func (m *metrics) observePoll(err error) {
 	m.polls.WithLabelValues("success").Inc()
 	m.lastPoll.SetToCurrentTime()
 	m.ready.Store(true)
+}
+
+// observeStart notes what the cluster has answered to an agent that starts.
+func (m *metrics) observeStart(err error) {
+	if err == nil {
+		m.unready.Store(nil)
+		return
+	}
+	why := err.Error()
+	m.unready.Store(&why)
 }
 
 func (m *metrics) observeStep(step string, took time.Duration, err error) {

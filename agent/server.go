@@ -32,7 +32,12 @@ func status(m *metrics, p *progress) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !m.ready.Load() && !m.standby.Load() {
+		why := m.unready.Load()
+		switch {
+		case why != nil:
+			http.Error(w, *why, http.StatusServiceUnavailable)
+			return
+		case !m.ready.Load() && !m.standby.Load():
 			http.Error(w, "the repository was not read yet", http.StatusServiceUnavailable)
 			return
 		}

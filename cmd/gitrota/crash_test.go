@@ -209,14 +209,16 @@ func (w *world) requireOneRotation(request string) {
 	require.Equal(w.T, 1, ended, "one commit says that it was Successful")
 }
 
+// matches reports whether a request is one of those that the moment is about.
+func (m moment) matches(r *http.Request) bool {
+	return slices.Contains(strings.Split(m.method, "|"), r.Method) && regexp.MustCompile(m.path).MatchString(r.URL.Path)
+}
+
 // apiProxy stands between an agent and the API server. At one request it calls kill and answers nothing: before the
 // request is passed on, or after it has succeeded.
 func (w *world) apiProxy(at moment, after bool, kill func()) *httptest.Server {
 	w.Helper()
-	path := regexp.MustCompile(at.path)
-	matches := func(r *http.Request) bool {
-		return slices.Contains(strings.Split(at.method, "|"), r.Method) && path.MatchString(r.URL.Path)
-	}
+	matches := at.matches
 	var seen atomic.Int32
 	return w.apiFront(func(_ http.ResponseWriter, r *http.Request) bool {
 		if !after && matches(r) && int(seen.Add(1)) == at.nth {
