@@ -48,7 +48,12 @@
 // keeper's history: a crash before it has neither made the new password the live one nor noted it, a crash after it both.
 //
 // What has ended stays in the keeper's journal (journal.go) until Git has it, and is found there by the next process
-// (recover.go), before it begins anything.
+// (recover.go), before it begins anything. An end is in the keeper before anybody is told of it, also that of a request
+// that never began, and is never rewritten there or in Git (ends.go). Only where the keeper of a database that is gone is
+// not known, or where none can be written, is Git told alone; who has read that does not begin.
+//
+// The API server is no judge in the moment after its start, when it forbids everything: what it forbids is waited for, as
+// it is when it is away, and is a verdict when that lasts (refusals.go).
 //
 // Two agents with one request find the same staged value in the keeper. Each write of a Secret is conditional on what was
 // read, and a password that is set twice is set to the same value.

@@ -53,7 +53,7 @@ func newCompany(seed uint64) company {
 	c.asleep[random.IntN(c.agents)] = window(2 * span)
 	c.gone, c.down, c.barren = some(3, 60), some(3, 300), some(4, 60)
 	c.plays = newOutages(seed)
-	c.plays.mishaps, c.plays.mode = schedule{}, mode{"generated", 1}
+	c.plays.mishaps, c.plays.mode = schedule{}, mode{credential: "generated", replicas: 1}
 	c.plays.then = []string{leaveAlone, leaveAlone, removeRequests}[random.IntN(3)]
 	return c
 }

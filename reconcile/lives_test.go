@@ -48,7 +48,7 @@ func (i *incarnation) serve(life uint64, j reconcile.Job, alter func(*incarnatio
 	defer cancel()
 	i.cancel = cancel
 	engine := engineOn(i, life, alter)
-	engine.InGit = func(s reconcile.Status) bool { return i.world.told[s.Request.ID].Phase.Finished() }
+	engine.Told = func(r reconcile.Request) reconcile.Status { return i.world.told[r.ID] }
 	j.Report = i.world.tell
 	status := engine.Rotate(ctx, j)
 	i.world.tell(status)

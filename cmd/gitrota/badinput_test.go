@@ -268,7 +268,7 @@ type traces struct {
 func (w *world) traces(database string) traces {
 	w.Helper()
 	ctx := context.Background()
-	found := traces{AuthSecret: w.secret(database + "-auth").ResourceVersion, Keeper: w.secret(database+"-auth-keeper") != nil, Pods: map[string]string{}}
+	found := traces{AuthSecret: w.secret(database + "-auth").ResourceVersion, Keeper: w.keeps(database), Pods: map[string]string{}}
 	object, err := w.cluster.Dynamic.Resource(kubetest.MSSQLServers).Namespace(w.namespace).Get(ctx, database, metav1.GetOptions{})
 	require.NoError(w.T, err)
 	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")

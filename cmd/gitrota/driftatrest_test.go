@@ -160,7 +160,7 @@ func TestASecretThatBelongsToSomebodyElseIsNotTouched(t *testing.T) {
 		require.Equal(t, story.reason, s.condition(story.phase).Reason)
 		require.Equal(t, "the auth Secret "+w.namespace+"/"+story.name+"-auth "+story.says, s.why())
 		require.Equal(t, before[story.name], w.secret(story.name+"-auth").ResourceVersion)
-		require.Nil(t, w.secret(story.name+"-auth-keeper"))
+		require.False(t, w.keeps(story.name))
 		succeeded, failed := servers[story.name].StandIn().Logins("sa")
 		require.Zero(t, succeeded+failed, "%s: the server was not asked", story.name)
 		require.True(t, servers[story.name].lets(servers[story.name].Admin))

@@ -57,7 +57,7 @@ func TestAGroupWhoseReplicaIsDownFromTheBeginningIsNotTouched(t *testing.T) {
 	require.Equal(t, "Timeout", s.condition("Failed").Reason)
 	require.Contains(t, s.condition("Failed").Message, `the step "connect db-2" did not end within its timeout of 3s`)
 	require.Equal(t, pods, w.uids("db"))
-	require.Nil(t, w.secret("db-auth-keeper"), "nothing was staged")
+	require.False(t, w.keeps("db"), "nothing was staged")
 	w.replicaFaults("db-2", "{}")
 	for _, pod := range w.replicaNames("db") {
 		require.Empty(t, w.changes(pod))

@@ -169,7 +169,7 @@ func TestAPairWhoseSecretNamesAThirdLoginIsRefused(t *testing.T) {
 	require.Equal(t, "Failed", w.status("r").phase())
 	require.Equal(t, "the auth Secret "+w.namespace+`/third-auth has the username "app_c", which is none of the pair app_a and app_b; `+
 		"write the login that clients use now into the Secret, or correct spec.loginPair", w.status("r").why())
-	require.Nil(t, w.secret("third-auth-keeper"))
+	require.False(t, w.keeps("third"))
 	require.True(t, s.lets(third))
 }
 

@@ -178,7 +178,7 @@ func TestNothingIsSaidToAServerThatIsNotAllowed(t *testing.T) {
 		w.repo.Delete("Once more, with other hosts allowed", w.statusPath("stranger"))
 	}
 	require.Zero(t, connections.Load())
-	require.Nil(t, w.secret("stranger-auth-keeper"))
+	require.False(t, w.keeps("stranger"))
 	require.Equal(t, before, w.kept("stranger-auth"))
 }
 
@@ -216,5 +216,5 @@ func TestADocumentAndAMSSQLServerOfOneNameAreTold(t *testing.T) {
 	require.Equal(t, "AmbiguousTarget", failed.Reason)
 	require.Equal(t, w.namespace+"/twice is both a MSSQLServer of KubeDB and a SQLServer document in Git; give the SQLServer document another name", w.status("twice").why())
 	require.True(t, s.lets(s.Admin))
-	require.Nil(t, w.secret("twice-auth-keeper"))
+	require.False(t, w.keeps("twice"))
 }

@@ -78,7 +78,7 @@ func TestTheCertificateOfAServerIsCheckedAsItsDocumentSays(t *testing.T) {
 		require.Equal(t, story.reason, s.condition(s.phase()).Reason, s.why())
 		require.Contains(t, s.condition(s.phase()).Message, story.message)
 		require.Zero(t, succeeded, "%s: no login is sent to a server that is not the right one", story.name)
-		require.Nil(t, w.secret(story.name+"-auth-keeper"), story.name)
+		require.False(t, w.keeps(story.name), story.name)
 		require.Equal(t, before[story.name], w.kept(story.name+"-auth"))
 	}
 	require.Equal(t, 0, agent.terminate())

@@ -155,6 +155,13 @@ func (w *world) secret(name string) *corev1.Secret {
 	return secret
 }
 
+// keeps reports whether the keeper of a database holds a credential. It may note, beside, which requests have ended.
+func (w *world) keeps(database string) bool {
+	w.Helper()
+	keeper := w.secret(database + "-auth-keeper")
+	return keeper != nil && len(keeper.Data["next.password"])+len(keeper.Data["live.password"]) > 0
+}
+
 // live is the credential in the auth Secret of a database, and previous the one that it replaced.
 func (w *world) live(database string) credential.Credential {
 	w.Helper()
