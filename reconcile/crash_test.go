@@ -113,7 +113,7 @@ func (m mishap) befalls(in mode) bool {
 }
 
 // befalling are the mishaps that every mode has to get along with.
-var befalling = []mishap{dieBefore, dieAfter, answerLost, refused, failover, podLost, restored, outage, serverDown, serverRefuses}
+var befalling = []mishap{dieBefore, dieAfter, answerLost, refused, failover, podLost, restored, outage, forbidden, serverDown, serverRefuses}
 
 // single plays a schedule with one fault, which every rotation survives.
 func (t *tally) single(m mode, s schedule) string {

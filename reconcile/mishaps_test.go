@@ -116,7 +116,7 @@ type incarnation struct {
 var (
 	errDead      = errors.New("the process is dead")
 	errAPI       = fmt.Errorf("%w: simulated", reconcile.ErrAPIUnavailable)
-	errForbidden = fault.New(fault.Refuse, reconcile.ReasonPermissions, "", "simulated: forbidden")
+	errForbidden = &fault.Error{Class: fault.Wait, Reason: reconcile.ReasonPermissions, Message: "simulated: forbidden", Err: reconcile.ErrForbidden}
 )
 
 // call wraps every external call. A dead incarnation has no more effects.

@@ -95,7 +95,7 @@ func (r *rotation) step(ctx context.Context) (step, error) {
 	}
 	delete(r.attempts, next.key())
 	if r.endedBefore(w) {
-		return step{kind: stepEnded}, nil
+		return step{kind: stepEnded}, r.release(ctx, w) // it may have been paused by a run that believed otherwise
 	}
 	next = decide(w)
 	if cause := r.exhausted(next); cause != nil {
