@@ -143,45 +143,6 @@ func (d *drawing) stage(number int) {
 	}
 }
 
-func prunes(maintenance string) bool {
-	return strings.HasPrefix(maintenance, "gc ") || strings.HasPrefix(maintenance, "repack -a ")
-}
-
-// reachable returns the commits that are left when the server drops what nothing leads to.
-func (d *drawing) reachable() map[int]bool {
-	cut := map[int]bool{}
-	for _, stage := range d.plan.Stages {
-		for _, id := range stage.Shallow {
-			cut[id] = true
-		}
-	}
-	next := []int{d.plan.Stages[len(d.plan.Stages)-1].Tip}
-	for _, stage := range d.plan.Stages {
-		for _, ref := range stage.Refs {
-			next = append(next, ref.Commit)
-		}
-	}
-	seen := map[int]bool{}
-	for len(next) > 0 {
-		id := next[len(next)-1]
-		next = next[:len(next)-1]
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		c := d.plan.commit(id)
-		for _, parent := range c.Parents {
-			if parent == Tip {
-				parent = d.plan.Stages[c.Stage-1].Tip
-			}
-			if !cut[id] {
-				next = append(next, parent)
-			}
-		}
-	}
-	return seen
-}
-
 func (d *drawing) refs(stage *Stage) {
 	for i := range d.rng.IntN(4) * d.rng.IntN(2) {
 		name := pick(d, []string{"refs/heads/side-%d", "refs/tags/v%d", "refs/pull/%d/head", "refs/heads/mai%d", "refs/heads/main-%d"})
