@@ -63,6 +63,8 @@ type replica struct {
 	// verified: since the promotion, a fresh login with the new credential succeeded, and the previous one is refused.
 	verified bool
 	unproven bool // that the previous one is refused: the server cannot compare
+	// refused: its pod could not be evicted when that was last tried in this run, for a disruption budget.
+	refused bool
 }
 
 // stepKind names a step in the log, in metrics and in messages of a timeout.
@@ -187,10 +189,7 @@ func complete(w world) step {
 	if w.keeper.Restart == nil {
 		return step{kind: stepRestarts}
 	}
-	for _, r := range w.replicas {
-		if !w.stale(r) {
-			continue
-		}
+	if r := w.nextToRestart(); r.Name != "" {
 		if s, ok := pause(w); ok {
 			return s
 		}

@@ -194,6 +194,11 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"a group: the first pod is back, the others wait for their restart", with(listed(), group, unready("db-0", "db-2"), func(w *world) {
 			w.replicas[0].UID = "db-1/2"
 		}), "evict db-2"},
+		{"a group: a budget refuses a ready pod, and what it counts as missing is one that waits for its restart",
+			with(listed(), group, unready("db-0"), func(w *world) { w.replicas[0].refused = true }), "evict db-0"},
+		{"a group: a budget refuses one pod after the other",
+			with(listed(), group, unready("db-0", "db-1"), func(w *world) { w.replicas[0].refused = true }), "evict db-1"},
+		{"a group: a budget refuses a pod, and all are ready", with(listed(), group, func(w *world) { w.replicas[0].refused = true }), "evict db-1"},
 		{"a group: the first pod is not back yet", with(listed(), group, unready("db-0", "db-1", "db-2"), func(w *world) {
 			w.replicas[0].UID = "db-1/2"
 		}), "await db-1"},

@@ -191,6 +191,7 @@ func (r *rotation) gatherReplicas(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
+		state.refused = r.waitedFor(step{kind: stepEvict, target: f.Name})
 		w.replicas = append(w.replicas, state)
 	}
 	if w.target.Group || len(found) > 1 {

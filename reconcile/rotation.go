@@ -171,6 +171,12 @@ func (r *rotation) exhausted(s step) *fault.Error {
 	return nil
 }
 
+// waitedFor reports whether a step was last left to be waited for.
+func (r *rotation) waitedFor(s step) bool {
+	a := r.attempts[s.key()]
+	return a != nil && a.last != nil && a.last.Class == fault.Wait
+}
+
 // progressed forgets the failures that a success has made up for, and what was waited for before it.
 func (r *rotation) progressed(s step) {
 	delete(r.attempts, s.key())
@@ -178,7 +184,7 @@ func (r *rotation) progressed(s step) {
 		delete(r.attempts, sessionLost(s.target))
 	}
 	maps.DeleteFunc(r.attempts, func(waited step, _ *attempt) bool {
-		return waited.kind == stepWait || waited.kind == stepAwaitPod || waited.kind == stepAwaitGroup
+		return waited.kind == stepWait || waited.kind == stepAwaitPod || waited.kind == stepAwaitGroup || waited.kind == stepEvict && s.kind == stepEvict
 	})
 }
 

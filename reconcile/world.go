@@ -72,6 +72,18 @@ func (w world) stale(r replica) bool {
 	return listed && uid == r.UID && !r.contained
 }
 
+// nextToRestart is the replica whose pod is to be restarted next; the zero replica if none is. One that a disruption budget
+// refuses gives way to one that is not ready: that may be what uses up the budget, and for as long as it is not restarted.
+func (w world) nextToRestart() replica {
+	var next replica
+	for _, r := range w.replicas {
+		if w.stale(r) && (next.Name == "" || next.refused && next.Ready && !r.Ready) {
+			next = r
+		}
+	}
+	return next
+}
+
 // starting reports whether a replica is a pod that may have come in the place of one that was restarted, and is not ready
 // yet. Where none had to be restarted, none comes.
 func (w world) starting(r replica) bool {
