@@ -217,6 +217,14 @@ func (d *drawing) commit(stage int, parents []int) Commit {
 
 // finish writes down what makes the tree of the first parent this one.
 func (d *drawing) finish(c Commit, parents []int, tree map[string]File) {
+	if d.partial { // git could not serve a folder of whose files it lacks some
+		for path, f := range tree {
+			if d.watched(path) {
+				f.Content.Size = min(f.Content.Size, d.o.MaxSize)
+				tree[path] = f
+			}
+		}
+	}
 	was := map[string]File{}
 	if len(parents) > 0 {
 		was = d.trees[parents[0]]
