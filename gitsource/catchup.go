@@ -248,5 +248,8 @@ func (m *mirror) tooLarge(blobs []plumbing.Hash) {
 
 // unpacking returns a reader of packs that stops at blobs that are too large.
 func (u *upload) unpacking(into *mirror) *packReader {
-	return &packReader{into: into.objects, large: into.large, maxBlob: u.r.opts.MaxFileSize, abort: !u.patient, maxBytes: inflation * u.r.opts.MaxPackSize}
+	return &packReader{
+		into: into.objects, large: into.large, maxBlob: u.r.opts.MaxFileSize, abort: !u.patient,
+		maxBytes: inflation * u.r.opts.MaxPackSize,
+	}
 }

@@ -81,7 +81,8 @@ func (g *gathered) deepen(ctx context.Context) error {
 		}
 	}
 	if len(g.nodes) > maxCommits {
-		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("what is looked for lies more than %d commits back: commit the file anew", maxCommits)}
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("what is looked for lies more than %d commits back: "+
+			"commit the file anew", maxCommits)}
 	}
 	for {
 		into := &packReader{into: newObjects(nil), maxBytes: maxHistory}

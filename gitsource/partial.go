@@ -60,9 +60,6 @@ func (p partial) origins(ctx context.Context, m *mirror, rev plumbing.Hash, path
 	return found, err
 }
 
-// leavesOut reports whether the server sends history without folders, as far as is known.
-func (u *upload) leavesOut() bool { return u.v2() != nil && u.filter(noTrees) == noTrees }
-
 var depths = []int{2, 10, 100, 1000, protocol.Unlimited}
 
 // deepOrigins finds origins at a server that sends every folder of every commit.
