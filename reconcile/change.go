@@ -119,8 +119,8 @@ func (r *rotation) forChange(ctx context.Context, w world, replica replica, s *s
 	return session, session.Close, nil
 }
 
-// prove asks a server that cannot compare by one login: whether it accepts what it has acknowledged or, where nothing is
-// known, the staged credential. That is refused only if it is not in force.
+// prove asks a server by one login: whether it accepts what it has acknowledged or, where it cannot compare and nothing is
+// known, the staged credential. Clients read it afterwards, and not before. It is refused only if it is not in force.
 func (r *rotation) prove(ctx context.Context, w world, s step) error {
 	replica := w.replica(s.target)
 	known := r.of(replica.Replica)

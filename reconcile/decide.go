@@ -51,7 +51,8 @@ type replica struct {
 	// next: whether the staged credential is the login's, and hash what the server said so of; zero: it shows none.
 	next answer
 	hash mssql.Hash
-	// acknowledged: that is the server's word for an ALTER alone. It cannot compare, and no login has proven it yet.
+	// acknowledged: no login has proven that since the ALTER. The session that has made it may be the only one that the
+	// server, or one of the servers behind its address, says so to.
 	acknowledged bool
 	// tried: a login with the staged credential was refused, and is not tried again before it is set again.
 	tried bool
@@ -78,7 +79,7 @@ const (
 	stepStage      stepKind = "stage"       // the new credential into the keeper
 	stepPause      stepKind = "pause"       // the KubeDB object
 	stepApply      stepKind = "apply"       // the new password on a replica
-	stepProve      stepKind = "prove"       // by one login, what a replica that cannot compare has acknowledged or left open
+	stepProve      stepKind = "prove"       // by one login, what a replica has acknowledged or, where it cannot compare, left open
 	stepPromote    stepKind = "promote"     // the new credential into the auth Secret
 	stepRepair     stepKind = "repair"      // note that the auth Secret was overwritten, so that it is promoted once more
 	stepRestarts   stepKind = "restarts"    // list the pods that carry the old password

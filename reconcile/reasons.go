@@ -70,6 +70,8 @@ const (
 	ReasonPolicyNotApproved = "PolicyNotApproved"
 	// ReasonTimeout: a step did not end within spec.timeout.
 	ReasonTimeout = "Timeout"
+	// ReasonNoProgress: a step was taken again and again and left everything as it was.
+	ReasonNoProgress = "NoProgress"
 	// ReasonDatabaseNotFound: spec.databaseRef names no MSSQLServer.
 	ReasonDatabaseNotFound = "DatabaseNotFound"
 	// ReasonDatabaseNotReady: the database's phase is not Ready, and spec.apply is IfReady.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type rotation struct {
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	attempts     map[step]*attempt
 	refused      refusal // of what an end needs
+	tries        map[stand]*tries
 }
 
 // lookedUp is whether the supplied password was used before, as a version of the keeper knows it.
@@ -48,6 +50,7 @@ type attempt struct {
 func (e *Engine) rotation(job Job) *rotation {
 	return &rotation{
 		Engine: e, job: job, status: job.Status.clone(), servers: map[string]*server{}, attempts: map[step]*attempt{},
+		tries: map[stand]*tries{},
 	}
 }
 
@@ -98,11 +101,15 @@ func (r *rotation) step(ctx context.Context) (step, error) {
 		return step{kind: stepEnded}, r.release(ctx, w) // it may have been paused by a run that believed otherwise
 	}
 	next = decide(w)
-	if cause := r.exhausted(next); cause != nil {
+	if cause := cmp.Or(r.exhausted(next), r.standstill(w, next)); cause != nil {
 		return next, &exhausted{cause}
 	}
 	r.observe(w, next)
-	return next, r.act(ctx, w, next)
+	err = r.act(ctx, w, next)
+	if conflict := errors.Is(err, ErrConflict); err == nil || conflict {
+		r.taken(ctx, w, next, conflict)
+	}
+	return next, err
 }
 
 // exhausted says that a step is not tried again.

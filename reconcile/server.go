@@ -22,19 +22,19 @@ type server struct {
 	last    credential.Credential // what the login's credential was when the server last told
 	facts   mssql.Facts
 
-	refused  map[credential.Credential]bool // never tried twice
-	raced    bool                           // a refusal was put down to another agent
-	expired  bool                           // the live password is right, but has to be changed
-	verified bool
-	alone    bool // it is no member of an availability group, and will not become one
-	unproven bool // that the previous credential is refused
+	refused      map[credential.Credential]bool // never tried twice
+	raced        bool                           // a refusal was put down to another agent
+	expired      bool                           // the live password is right, but has to be changed
+	verified     bool
+	alone        bool // it is no member of an availability group, and will not become one
+	unproven     bool // that the previous credential is refused
+	acknowledged bool // the server says that it has changed the password; no login has proven it yet
 	// What follows is of a server that cannot compare. took is what is known of the staged credential, by a login or, if it
 	// is only acknowledged, by an ALTER.
-	took         answer
-	acknowledged bool
-	tried        bool // a login with it was refused
-	retired      bool // the server has acknowledged the retired password in this run
-	withoutOld   bool // it does not know OLD_PASSWORD
+	took       answer
+	tried      bool // a login with it was refused
+	retired    bool // the server has acknowledged the retired password in this run
+	withoutOld bool // it does not know OLD_PASSWORD
 }
 
 // of returns what is known of a replica.
@@ -122,6 +122,7 @@ func (s *server) compare(ctx context.Context, k Keeper, state *replica) (err err
 	if state.next, state.hash, err = s.accepts(ctx, k.Next.Credential); err == nil && k.retiring() {
 		state.retired, state.retiredHash, err = s.accepts(ctx, k.Retired.Credential)
 	}
+	state.acknowledged = s.acknowledged && state.next == yes
 	return err
 }
 

@@ -2,7 +2,6 @@ package reconcile_test
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -49,10 +48,8 @@ func (s *stood) Target(ctx context.Context, request reconcile.Request) (reconcil
 }
 
 func (s *stood) Replicas(context.Context, reconcile.Target) ([]reconcile.Replica, error) {
-	authorities := x509.NewCertPool()
-	authorities.AppendCertsFromPEM(s.instance.CA)
 	return []reconcile.Replica{{Name: "db-0", UID: "db-0", Ready: true, Endpoint: mssql.Endpoint{
-		Name: "db-0", Address: net.JoinHostPort(s.instance.Host, strconv.Itoa(s.instance.Port)), TLS: mssql.TLS{RootCAs: authorities},
+		Name: "db-0", Address: net.JoinHostPort(s.instance.Host, strconv.Itoa(s.instance.Port)), TLS: mssql.TLS{Any: s.instance.TrustServerCertificate},
 	}}}, nil
 }
 

@@ -63,7 +63,7 @@ const gracePoll = 15 * time.Second
 // grace waits until clients have had the time to read the new login, and then makes the password that the previous one
 // will have while nobody uses it. As every password it is in the keeper before a server hears of it.
 func (r *rotation) grace(ctx context.Context, w world, _ step) error {
-	if left := w.keeper.Published.Add(w.target.GracePeriod).Sub(r.Clock.Now()); left > 0 {
+	if left := w.graceEnds().Sub(r.Clock.Now()); left > 0 {
 		r.Clock.Sleep(ctx, min(left, gracePoll))
 		return nil
 	}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gitrota/gitrota/reconcile/mssql"
 )
@@ -20,6 +21,9 @@ func (w world) published() bool {
 
 // pair reports whether the staged credential is of another login than the live one, so that both are valid for a while.
 func (w world) pair() bool { return w.keeper.Next.Username != w.keeper.Live.Username }
+
+// graceEnds is when the login that a pair was switched away from is retired.
+func (w world) graceEnds() time.Time { return w.keeper.Published.Add(w.target.GracePeriod) }
 
 // instances are the replicas that are servers of their own, and not the logins of a contained group.
 func (w world) instances() []replica {
