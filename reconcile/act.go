@@ -31,6 +31,7 @@ func (r *rotation) steps() map[stepKind]func(context.Context, world, step) error
 		stepReject:     func(_ context.Context, _ world, s step) error { return s.err },
 		stepWait:       func(_ context.Context, _ world, s step) error { return s.err },
 		stepConnect:    r.connect,
+		stepRestore:    r.restore,
 		stepStage:      r.stage,
 		stepPause:      r.pause,
 		stepApply:      r.apply,

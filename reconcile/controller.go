@@ -78,14 +78,15 @@ type Controller struct {
 	changed chan struct{}
 
 	mu       sync.Mutex
-	inGit    map[string]Status  // by request: what the status files say
-	statuses map[string]Status  // by request: the newest that is known
-	dirty    map[string]unsaved // the requests whose status Git does not have
-	saved    time.Time          // when statuses were last brought into Git
-	busy     map[string]string  // the databases that a rotation runs for, and its request
-	replaced map[string]bool    // requests that end as skipped as soon as the one that runs in their place is staged or ends
-	leaving  map[string]Status  // how requests are to end that were withdrawn, as soon as their keeper says so
-	ended    map[Phase]int      // how the requests ended that this controller served
+	inGit    map[string]Status    // by request: what the status files say
+	statuses map[string]Status    // by request: the newest that is known
+	dirty    map[string]unsaved   // the requests whose status Git does not have
+	saved    time.Time            // when statuses were last brought into Git
+	busy     map[string]string    // the databases that a rotation runs for, and its request
+	visited  map[string]time.Time // when a patrol asked the servers of a database last
+	replaced map[string]bool      // requests that end as skipped as soon as the one that runs in their place is staged or ends
+	leaving  map[string]Status    // how requests are to end that were withdrawn, as soon as their keeper says so
+	ended    map[Phase]int        // how the requests ended that this controller served
 
 	guards         guardrails.Guardrails // that the manifests were judged by
 	stale          bool                  // they have to be judged again: not all was known, or an error came in between
@@ -125,7 +126,7 @@ func NewController(options Options) *Controller {
 	c := &Controller{
 		Options: options, set: &manifest.Set{}, files: map[string]*manifest.File{}, parsed: map[string]Status{}, origins: map[string]gitsource.Origin{}, doubted: map[string]bool{},
 		changed: make(chan struct{}, 1),
-		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, replaced: map[string]bool{}, leaving: map[string]Status{}, ended: map[Phase]int{},
+		inGit:   map[string]Status{}, statuses: map[string]Status{}, dirty: map[string]unsaved{}, busy: map[string]string{}, visited: map[string]time.Time{}, replaced: map[string]bool{}, leaving: map[string]Status{}, ended: map[Phase]int{},
 		targets: map[string]Target{}, between: map[string][]gitsource.Commit{}, claimed: map[string]claim{}, cleared: map[string]bool{}, reviewed: map[needed]answered{}, held: map[string]bool{},
 		serverBegan: map[string]time.Time{}, declined: map[string][]time.Time{},
 	}

@@ -76,6 +76,7 @@ const (
 	stepReject     stepKind = "reject"      // the request may not run
 	stepWait       stepKind = "wait"        // for what the step's error says
 	stepConnect    stepKind = "connect"     // open a session on a replica with a credential that we know of
+	stepRestore    stepKind = "restore"     // the live credential into an auth Secret that somebody has deleted
 	stepStage      stepKind = "stage"       // the new credential into the keeper
 	stepPause      stepKind = "pause"       // the KubeDB object
 	stepApply      stepKind = "apply"       // the new password on a replica
@@ -140,11 +141,20 @@ func begin(w world) step {
 			return rejectOrWait(err)
 		}
 	}
+	if w.authLost() {
+		return step{kind: stepRestore}
+	}
 	return step{kind: stepStage}
 }
 
 // advance decides from the staging to the end: change every replica, publish, restart, prove, settle.
 func advance(w world) step {
+	// What was published is kept published before anything is waited for: a pod does not start without the Secret.
+	if w.published() && !w.promoted() {
+		if s := publish(w); s.kind == stepRepair || s.kind == stepPromote {
+			return s
+		}
+	}
 	if s, ok := connect(w); ok {
 		return s
 	}

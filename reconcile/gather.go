@@ -281,7 +281,7 @@ func (w world) loginToChange() string {
 
 // nextUsername is the login that the next credential is of: the live one, or the other one of a pair.
 func (w world) nextUsername() string {
-	live := w.auth.credential(w.target.AuthSecret).Username
+	live := w.authUsername()
 	if w.status.Request.Kind == manifest.KindRollback {
 		return w.keeper.Previous.Username
 	}

@@ -318,7 +318,7 @@ func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
 		}
 		return nothing
 	}}, 0, nil)
-	_, err := patrol.Patrol(ctx, status)
+	_, err := patrol.Patrol(ctx, status, true)
 	require.Error(t, err)
 	require.Equal(t, initialPassword, world.value("db-auth", "password"), "it was not mended")
 
@@ -328,7 +328,7 @@ func TestWhatAPatrolMendsIsInTheJournalBeforeItIsMended(t *testing.T) {
 	require.Nil(t, cutOff)
 	require.Len(t, journal, 1)
 	require.True(t, journal[0].Status.Has(reconcile.TypeOverwritten))
-	_, err = next.Patrol(t.Context(), status)
+	_, err = next.Patrol(t.Context(), status, true)
 	require.NoError(t, err)
 	require.True(t, world.opens())
 }

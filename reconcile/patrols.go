@@ -5,12 +5,17 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
 // maxPatrols bounds how many databases are looked at at once: nobody waits for the answer.
 const maxPatrols = 8
+
+// askEvery is the time between two times that a patrol asks the servers of a database for their passwords: each costs a
+// replica a login.
+const askEvery = time.Hour
 
 // Patrol looks after the auth Secrets of the databases that were rotated and are at rest; see [Engine.Patrol]. It
 // returns at once, and what is found is in the statuses.
@@ -28,16 +33,22 @@ func (c *Controller) Patrol(ctx context.Context) {
 		case last.Request.Server != nil && c.RequestSigners != nil:
 			continue // nobody has signed for the place that a status or a document names by now
 		}
+		ask := c.Engine.Clock.Now().Sub(c.visited[database]) >= askEvery
 		c.occupy(database, func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			c.patrol(ctx, last)
+			c.patrol(ctx, last, ask)
 		})
 	}
 }
 
-func (c *Controller) patrol(ctx context.Context, last Status) {
-	found, err := c.Engine.Patrol(ctx, last)
+func (c *Controller) patrol(ctx context.Context, last Status, ask bool) {
+	found, err := c.Engine.Patrol(ctx, last, ask)
+	if ask { // whatever came of it: a server that is down is not asked more often
+		c.mu.Lock()
+		c.visited[last.Request.DatabaseKey()] = c.Engine.Clock.Now()
+		c.mu.Unlock()
+	}
 	if err != nil {
 		// A database that was removed, a server that is down: its next rotation will say so.
 		if !errors.Is(err, ErrConflict) && ctx.Err() == nil {
@@ -45,7 +56,7 @@ func (c *Controller) patrol(ctx context.Context, last Status) {
 		}
 		return
 	}
-	if len(found.Conditions) != len(last.Conditions) || found.Has(TypeOverwritten) != last.Has(TypeOverwritten) {
+	if len(found.Conditions) != len(last.Conditions) || found.Has(TypeOverwritten) != last.Has(TypeOverwritten) || found.Has(TypeDrifted) != last.Has(TypeDrifted) {
 		c.report(found)
 	}
 }

@@ -31,6 +31,7 @@ var preflight = []func(world) *fault.Error{
 
 // atTheServers is what has to hold once a session is open on every replica, and can be known only then.
 var atTheServers = []func(world) *fault.Error{
+	authRestorable,  // the servers accept what the auth Secret is to hold again
 	passwordChanges, // there is something to do
 	groupComplete,   // no member of the availability group is forgotten
 }
@@ -82,6 +83,8 @@ func authSecretUsable(w world) *fault.Error {
 	name := w.target.Namespace + "/" + w.target.AuthSecret.Name
 	live := w.auth.credential(w.target.AuthSecret)
 	switch {
+	case w.authLost() && !w.auth.Immutable:
+		return nil // it is restored, once the servers have said that the keeper is right
 	case w.auth.UID == "":
 		return fault.New(fault.Refuse, ReasonAuthSecret, "create it with the credential that the server accepts now", "the auth Secret %s does not exist", name)
 	case live.Username == "" || live.Password.IsZero():
@@ -91,6 +94,15 @@ func authSecretUsable(w world) *fault.Error {
 		return fault.New(fault.Refuse, ReasonAuthSecret, "replace it by one that is not immutable", "the auth Secret %s is immutable, so the new password could not be published", name)
 	}
 	return nil
+}
+
+// authRestorable refuses to make an auth Secret of a credential that no server has accepted.
+func authRestorable(w world) *fault.Error {
+	if !w.authLost() || w.live == w.keeper.Live.Credential {
+		return nil
+	}
+	return fault.New(fault.Refuse, ReasonAuthSecret, "create it with the credential that the server accepts now",
+		"the auth Secret %s/%s was deleted or emptied, and the servers do not accept live.password of its keeper", w.target.Namespace, w.target.AuthSecret.Name)
 }
 
 // authSecretOurs refuses to write what somebody else looks after: it would be overwritten again, or break the other.
@@ -116,7 +128,7 @@ func authSecretOurs(w world) *fault.Error {
 }
 
 func loginOfPair(w world) *fault.Error {
-	live := w.auth.credential(w.target.AuthSecret).Username
+	live := w.authUsername()
 	if len(w.target.LoginPair) == 0 || slices.Contains(w.target.LoginPair, live) {
 		return nil
 	}

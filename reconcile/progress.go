@@ -36,6 +36,8 @@ func (r *rotation) standstill(w world, s step) *fault.Error {
 	switch {
 	case t == nil:
 		return nil
+	case t.done > r.status.Request.MaxRetries && (s.kind == stepPromote || s.kind == stepRestore):
+		return overwritten(w.auth, w.target.AuthSecret)
 	case t.done > r.status.Request.MaxRetries:
 		return fault.New(fault.Stop, ReasonNoProgress, hintNoProgress[s.kind],
 			"the step %q succeeded %d times and left everything as it was", s, t.done)

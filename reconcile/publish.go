@@ -29,6 +29,26 @@ func (r *rotation) promote(ctx context.Context, w world, _ step) error {
 	return r.publish(ctx, w.auth, w.target.AuthSecret, w.keeper.Next, w.keeper.Live.Credential)
 }
 
+// restore publishes what the keeper calls live again, after somebody has deleted the auth Secret. Where the administrator
+// cannot compare passwords, a login proves it first.
+func (r *rotation) restore(ctx context.Context, w world, _ step) error {
+	if r.promotions++; r.promotions > maxPromotions {
+		return overwritten(w.auth, w.target.AuthSecret)
+	}
+	for _, replica := range w.replicas {
+		if w.admin.IsZero() || r.of(replica.Replica).facts.Compares {
+			continue // it has said so
+		}
+		session, err := r.Servers.Open(ctx, replica.Endpoint, w.keeper.Live.Credential)
+		if err != nil {
+			return err
+		}
+		session.Close()
+	}
+	r.Log.Warn("the auth Secret was deleted and is written again", "secret", w.auth, "request", r.status.Request.Key())
+	return r.publish(ctx, w.auth, w.target.AuthSecret, w.keeper.Live, w.keeper.Previous.Credential)
+}
+
 // publish writes a credential and the one before it into an auth Secret, if that is still what was read.
 func (e *Engine) publish(ctx context.Context, auth Secret, keys manifest.SecretKeys, live Entry, previous credential.Credential) error {
 	secret := auth.annotated(annotationActiveFrom, e.Clock.Now().UTC().Format(time.RFC3339))
@@ -70,7 +90,9 @@ func (r *rotation) repair(ctx context.Context, w world, _ step) error {
 	r.Log.Warn("the auth Secret was overwritten in the middle of the rotation", "secret", w.auth, "writer", writer)
 	keeper := w.keeper
 	keeper.Repaired = &Overwrite{Version: w.auth.version(), Writer: writer}
-	keeper.Restart = nil // a pod that has started in the meantime took what it found
+	if w.auth.UID != "" {
+		keeper.Restart = nil // a pod that has started in the meantime took what it found; without a Secret none has started
+	}
 	return r.keep(ctx, keeper)
 }
 

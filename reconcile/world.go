@@ -13,6 +13,20 @@ func (w world) promoted() bool {
 	return w.auth.UID != "" && w.auth.credential(w.target.AuthSecret) == w.keeper.Next.Credential
 }
 
+// authLost reports whether the auth Secret has nothing to say, of a database whose live credential the keeper has.
+func (w world) authLost() bool {
+	auth := w.auth.credential(w.target.AuthSecret)
+	return !w.keeper.Live.IsZero() && (auth.Username == "" || auth.Password.IsZero())
+}
+
+// authUsername is the login that clients use.
+func (w world) authUsername() string {
+	if w.authLost() {
+		return w.keeper.Live.Username
+	}
+	return w.auth.credential(w.target.AuthSecret).Username
+}
+
 // published reports whether the auth Secret has held the staged credential. The keeper is told a little later, and until
 // then the Secret's own annotation says it, which who overwrites the data leaves alone.
 func (w world) published() bool {
