@@ -33,6 +33,7 @@ func (r *rotation) stage(ctx context.Context, w world, _ step) error {
 	if err := r.keep(ctx, keeper); err != nil {
 		return err
 	}
+	r.staged = next
 	for _, s := range r.servers {
 		s.proved(false) // nobody else has had the time to set what was made here
 	}

@@ -105,6 +105,7 @@ func (m *mind) SetPassword(_ context.Context, change mssql.Change) error {
 
 func (m *mind) Group(context.Context) (mssql.Group, error)    { return mssql.Group{}, nil }
 func (m *mind) Sessions(context.Context, string) (int, error) { return 0, nil }
+func (m *mind) EndOlder(context.Context) (int, error)         { return 0, nil }
 func (m *mind) Close()                                        {}
 
 func TestAServerThatForgetsIsFoundOut(t *testing.T) {

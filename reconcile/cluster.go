@@ -34,8 +34,9 @@ type Cluster interface {
 	Target(ctx context.Context, request Request) (Target, error)
 	// Targets lists the MSSQLServers in all namespaces.
 	Targets(ctx context.Context) ([]Target, error)
-	// Pause makes KubeDB leave a MSSQLServer alone, if it is not paused already; reason says who paused it and why.
-	// Resume undoes the pause with that reason and leaves any other. Both are idempotent.
+	// Pause makes KubeDB leave a MSSQLServer alone, if it is not paused already; reason says who paused it and why. It fails
+	// with ErrConflict if the MSSQLServer is not any more what was read. Resume undoes the pause with that reason and leaves
+	// any other. Both are idempotent.
 	Pause(ctx context.Context, target Target, reason string) error
 	Resume(ctx context.Context, target Target, reason string) error
 
@@ -56,7 +57,8 @@ type Cluster interface {
 	// from it, by kind and name; the target's own workload is none.
 	Consumers(ctx context.Context, target Target) ([]Consumer, error)
 	// RestartConsumer has the consumer's pods replaced, by an annotation of its pod template that holds the rotation id.
-	// It does not wait, and does nothing where the annotation is there already.
+	// It does not wait, and does nothing where the annotation is there already. ErrConflict if the consumer is not any more
+	// what was listed.
 	RestartConsumer(ctx context.Context, consumer Consumer, rotationID string) error
 
 	// Missing lists what gitrota may not do in the target's namespace and needs to, each as "verb resource". What
@@ -80,6 +82,7 @@ type Session interface {
 	SetPassword(ctx context.Context, change mssql.Change) error
 	Group(ctx context.Context) (mssql.Group, error)
 	Sessions(ctx context.Context, login string) (int, error)
+	EndOlder(ctx context.Context) (int, error)
 	Close()
 }
 
@@ -107,6 +110,7 @@ func opened(session *mssql.Session, err error) (Session, error) {
 type Target struct {
 	Kind                 string // manifest.KindMSSQLServer or manifest.KindServer
 	Namespace, Name, UID string // the UID is that of the MSSQLServer; empty for a document
+	Version              string // the resource version of the MSSQLServer that was read; empty for a document
 	Phase                string // KubeDB's status.phase: Ready, NotReady, Provisioning, ...; empty for a document
 	Mode                 string // KubeDB's spec.topology.mode; empty is standalone
 	Replicas             int    // how many servers there have to be
@@ -158,6 +162,7 @@ type Replica struct {
 // Consumer is a workload whose pods use an auth Secret.
 type Consumer struct {
 	Kind, Namespace, Name, UID string
+	Version                    string // the resource version of what was read
 	RotationID                 string // that its pods were replaced for, or are being
 	Wanted                     int    // pods that there are to be
 	Paused                     bool   // its pods are not replaced while it is

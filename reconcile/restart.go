@@ -26,7 +26,11 @@ func (r *rotation) listRestarts(ctx context.Context, w world, _ step) error {
 	return r.keep(ctx, keeper)
 }
 
+// evict ends a pod that is listed, if it still is that pod and the list still is in force.
 func (r *rotation) evict(ctx context.Context, w world, s step) error {
+	if err := r.confirm(ctx); err != nil {
+		return err
+	}
 	return r.Cluster.Evict(ctx, w.replica(s.target).Replica)
 }
 

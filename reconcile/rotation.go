@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
 )
 
@@ -18,9 +19,10 @@ type rotation struct {
 	job    Job
 	status Status
 
-	keeperSecret Secret // as read, for the next conditional write
-	lastTarget   Target // as read
-	lastStaged   Keeper // the keeper as it was last seen with a staged credential, should somebody delete it
+	keeperSecret Secret                // as read, for the next conditional write
+	lastTarget   Target                // as read
+	staged       credential.Credential // what this run has staged itself; zero: nothing, or another run has
+	lastStaged   Keeper                // the keeper as it was last seen with a staged credential, should somebody delete it
 	servers      map[string]*server
 	supplied     *Supplied
 	lookedUp     *lookedUp

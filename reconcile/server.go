@@ -315,6 +315,12 @@ func (r *rotation) greet(ctx context.Context, w world, replica replica, session 
 	s := r.of(replica.Replica)
 	s.hangUp()
 	s.session, s.login, s.facts, s.expired = session, login, facts, false
+	if !w.keeper.Next.IsZero() && w.keeper.Next.Credential != r.staged {
+		// Another process has staged this, and may still be there, stopped, with a session open.
+		if ended, err := session.EndOlder(ctx); ended > 0 || err != nil {
+			r.Log.Info("older sessions of gitrota were ended", "replica", replica.Name, "sessions", ended, "error", err)
+		}
+	}
 	if w.admin.IsZero() && login != w.keeper.Next.Credential {
 		// The change will want a session of its own. Opened now, it cannot be refused because somebody was quicker.
 		s.spare, _ = r.Servers.Open(ctx, replica.Endpoint, login)

@@ -262,6 +262,10 @@ func (s *session) Sessions(context.Context, string) (int, error) {
 	return use(s, "Sessions", func() (int, error) { return 0, nil })
 }
 
+func (s *session) EndOlder(context.Context) (int, error) {
+	return use(s, func() (int, error) { return 0, nil })
+}
+
 func (s *session) Close() {}
 
 func (s *simulated) String() string { return fmt.Sprint(s.name, "/", s.pod) }

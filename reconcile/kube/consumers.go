@@ -42,7 +42,7 @@ func (c *Cluster) Consumers(ctx context.Context, target reconcile.Target) ([]rec
 			continue
 		}
 		consumer := found.Consumer
-		consumer.Namespace, consumer.Name, consumer.UID = found.meta.Namespace, found.meta.Name, string(found.meta.UID)
+		consumer.Namespace, consumer.Name, consumer.UID, consumer.Version = found.meta.Namespace, found.meta.Name, string(found.meta.UID), found.meta.ResourceVersion
 		consumer.RotationID = found.template.Annotations[AnnotationRotationID]
 		consumers = append(consumers, consumer)
 	}

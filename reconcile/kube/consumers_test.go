@@ -144,7 +144,8 @@ func TestARestartReplacesThePodsOnce(t *testing.T) {
 	settled("")
 	before := podUIDs()
 	require.Len(t, before, 5)
-	for _, one := range consumersOf(t, c, legacy(namespace)) {
+	listed := consumersOf(t, c, legacy(namespace))
+	for _, one := range listed {
 		require.Equal(t, map[string]int{"Deployment": 2, "StatefulSet": 2, "DaemonSet": 1}[one.Kind], one.Wanted, one.Kind)
 		require.False(t, one.Paused)
 		require.NoError(t, c.RestartConsumer(t.Context(), one, "rotation-1"))
@@ -160,8 +161,9 @@ func TestARestartReplacesThePodsOnce(t *testing.T) {
 	}
 
 	again := consumersOf(t, c, legacy(namespace))
-	for _, one := range again {
+	for i, one := range again {
 		require.NoError(t, c.RestartConsumer(t.Context(), one, "rotation-1"))
+		require.ErrorIs(t, c.RestartConsumer(t.Context(), listed[i], "rotation-0"), reconcile.ErrConflict, "who was listed before is another one now")
 	}
 	require.Equal(t, again, consumersOf(t, c, legacy(namespace)))
 	require.Equal(t, after, podUIDs(), "twice is once")

@@ -115,6 +115,7 @@ func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
 	read := func() reconcile.Target { return target(t, c, asks(namespace, "db", nil)) }
 
 	require.False(t, read().Paused)
+	before := read()
 	require.NoError(t, c.Pause(t.Context(), read(), "Paused by gitrota, as one asks"))
 	require.NoError(t, c.Pause(t.Context(), read(), "Paused by gitrota, as another asks"))
 	require.Equal(t, "Paused by gitrota, as one asks", read().PauseReason, "who paused first has it")
@@ -135,6 +136,8 @@ func TestAPauseIsLiftedByItsOwnReasonOnly(t *testing.T) {
 	require.NoError(t, c.Resume(t.Context(), read(), "Paused by gitrota, as one asks"))
 	require.False(t, read().Paused)
 	require.NoError(t, c.Resume(t.Context(), read(), "Paused by gitrota, as one asks"), "twice is once")
+	require.ErrorIs(t, c.Pause(t.Context(), before, "Paused by gitrota, as a sleeper asks"), reconcile.ErrConflict, "others have rotated it meanwhile")
+	require.False(t, read().Paused)
 	require.Equal(t, "Ready", read().Phase)
 
 	_, err = c.Target(t.Context(), asks(namespace, "nobody", nil))

@@ -63,6 +63,7 @@ func (c *Cluster) Targets(ctx context.Context) ([]reconcile.Target, error) {
 func mssqlserverTarget(object *unstructured.Unstructured) reconcile.Target {
 	target := reconcile.Target{
 		Kind: manifest.KindMSSQLServer, Namespace: object.GetNamespace(), Name: object.GetName(), UID: string(object.GetUID()),
+		Version:    object.GetResourceVersion(),
 		Replicas:   1,
 		AuthSecret: manifest.SecretKeys{Name: object.GetName() + "-auth", UsernameKey: "username", PasswordKey: "password"},
 	}

@@ -17,13 +17,13 @@ import (
 // replaced last. A change of it makes new pods, as kubectl rollout restart does with an annotation of its own.
 const AnnotationRotationID = "gitrota.dev/rotation-id"
 
-// RestartConsumer implements [reconcile.Cluster]. ErrConflict if the consumer was deleted or created anew since it was
-// listed. The patch names the UID, which cannot be changed, instead of a resource version, which changes all the time
-// while pods are replaced; the API server makes nothing of a patch that changes nothing.
+// RestartConsumer implements [reconcile.Cluster]. ErrConflict if the consumer was deleted, created anew or changed since it
+// was listed: who was stopped in between does not bring the id of an earlier rotation back, and with it older pods. The
+// API server makes nothing of a patch that changes nothing.
 func (c *Cluster) RestartConsumer(ctx context.Context, consumer reconcile.Consumer, rotationID string) error {
 	what := "restarting " + consumer.String() + " in " + consumer.Namespace
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": consumer.UID},
+		"metadata": map[string]any{"uid": consumer.UID, "resourceVersion": consumer.Version},
 		"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
 			"annotations": map[string]string{AnnotationRotationID: rotationID},
 		}}},
