@@ -17,7 +17,7 @@
 //	|   next          live             live           pause, apply         each server is asked which one it accepts
 //	|      | ALTER LOGIN, secondaries first, the primary last              a session that stayed open tells; after a
 //	|      v                                                               crash, a login
-//	|   next          some next        live           apply the others     as above; if it cannot go on: see below
+//	|   next          some next        live           prove, apply others  as above; if it cannot go on: see below
 //	|      v
 //	|   next          next             live           promote              the servers are asked, promotion goes on
 //	|      | publish: auth Secret <- next, .prev <- live, one write        before: as above; after: as below
@@ -55,10 +55,15 @@
 // The API server is no judge in the moment after its start, when it forbids everything: what it forbids is waited for, as
 // it is when it is away, and is a verdict when that lasts (refusals.go).
 //
-// Two agents with one request find the same staged value in the keeper. Each write of a Secret is conditional on what was
-// read, and a password that is set twice is set to the same value.
+// Two agents with one request find the same staged value in the keeper. Each write to the cluster is conditional on what
+// was read, and each ALTER on the login's hash: an agent that was stopped anywhere and goes on later changes nothing that
+// has moved on without it. What is left where a server shows no hashes, change.go says.
+//
+// What was published is published again, before anything is waited for, when somebody has deleted or overwritten it. A step
+// that succeeds and leaves the world as it was is not repeated without end (progress.go).
 //
 // The keeper is never dropped on a guess: see [Keeper]. What a rotation costs a login in failed attempts: none as long
-// as a session is open, for PWDCOMPARE tells; one when a run was killed between the change and the promotion. At rest,
-// [Engine.Patrol] looks whether the auth Secret still says what the servers accept.
+// as a session is open, for PWDCOMPARE tells; one when a run was killed between the change and the promotion. What a
+// server has acknowledged is proven by a login before clients read it. At rest, [Engine.Patrol] looks whether the auth
+// Secret still says what the servers accept, and now and then asks them.
 package reconcile
