@@ -72,7 +72,7 @@ func (w world) inOrder() bool {
 	case w.keeper.Live.Credential:
 		return w.keeper.Next.IsZero() || !w.published() || w.keeper.Failure != nil
 	case w.keeper.Next.Credential:
-		return true
+		return !w.keeper.Next.IsZero()
 	}
 	return false
 }

@@ -172,6 +172,19 @@ func TestAPatrolKeepsPublishedWhatWasPublishedWhileSomethingIsStaged(t *testing.
 	require.Equal(t, "Made-Up-By-KubeDB-2", world.value("db-auth", "password"), "once, and no more")
 }
 
+func TestAPatrolBringsASecretBackThatWasDeletedAtRest(t *testing.T) {
+	for _, m := range modes {
+		world, i := rotated(t, m)
+		before := world.value("db-auth", "password")
+		delete(world.secrets, "db-auth")
+		status := job(m).Status
+		status.Phase = reconcile.PhaseSuccessful
+		_, err := engineOn(i, 0, nil).Patrol(t.Context(), status, false)
+		require.NoError(t, err)
+		require.Equal(t, before, world.value("db-auth", "password"), m)
+	}
+}
+
 func TestAPatrolGivesAServerThatHasAnOlderPasswordTheLiveOne(t *testing.T) {
 	m := mode{"pair", 3} // an administrator changes the logins
 	world, i := rotated(t, m)
