@@ -77,7 +77,7 @@ type mind struct {
 }
 
 func (f *forgetful) Open(_ context.Context, _ mssql.Endpoint, login credential.Credential) (reconcile.Session, error) {
-	return call(f.incarnation, error(errUnreachable), func() (reconcile.Session, error) {
+	return call(f.incarnation, "Open", error(errUnreachable), func() (reconcile.Session, error) {
 		return &mind{server: f, login: login.Username, has: login.Password.Reveal()}, nil
 	})
 }
@@ -109,7 +109,7 @@ func (m *mind) EndOlder(context.Context) (int, error)         { return 0, nil }
 func (m *mind) Close()                                        {}
 
 func TestAServerThatForgetsIsFoundOut(t *testing.T) {
-	m := mode{"generated", 1}
+	m := mode{credential: "generated", replicas: 1}
 	i := &incarnation{world: newSimulation(m), at: schedule{}.at, cancel: func() {}}
 	server := &forgetful{incarnation: i}
 	engine := engineOn(i, 1, nil)

@@ -60,11 +60,12 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	recovery := ""
 	switch verdict := conclude(w); {
 	case !staged:
-	case verdict == revertStaged && !ended.Phase.Finished():
+	case verdict == revertStaged && !ended.Phase.Finished() && r.turns <= r.status.Request.MaxRetries:
 		keeper.Failure = &Failure{Reason: cause.Reason, Message: cause.Error()}
 		if err := r.keep(bounded, keeper); err != nil {
 			return false, nil, err
 		}
+		r.turns++
 		r.attempts = map[step]*attempt{} // the way back has its own time
 		return true, nil, nil
 	case verdict == settleStaged:

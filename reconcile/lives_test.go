@@ -118,7 +118,7 @@ var rotatedBefore = func() func(mode) *simulation {
 func patrol(world *simulation, status reconcile.Status) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	found, err := engineOn(&incarnation{world: world, beside: true, cancel: cancel}, 0, nil).Patrol(ctx, status)
+	found, err := engineOn(&incarnation{world: world, beside: true, cancel: cancel}, 0, nil).Patrol(ctx, status, true)
 	if err == nil {
 		world.tell(found)
 	}

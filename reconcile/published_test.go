@@ -61,7 +61,7 @@ func (n *needy) rotate(t *testing.T, m mode) reconcile.Status {
 }
 
 func TestASecretThatIsDeletedBetweenAnEvictionAndTheNextStartIsPublishedBeforeThePodIsWaitedFor(t *testing.T) {
-	for _, m := range []mode{{"generated", 1}, {"supplied", 1}} {
+	for _, m := range []mode{{credential: "generated", replicas: 1}, {credential: "supplied", replicas: 1}} {
 		world := newSimulation(m)
 		n := &needy{incarnation: &incarnation{world: world, at: schedule{}.at, cancel: func() {}}, deleted: 1}
 		status := n.rotate(t, m)
@@ -75,7 +75,7 @@ func TestASecretThatIsDeletedBetweenAnEvictionAndTheNextStartIsPublishedBeforeTh
 }
 
 func TestWhoeverDeletesAPublishedSecretAgainAndAgainIsNotFoughtWith(t *testing.T) {
-	m := mode{"generated", 1}
+	m := mode{credential: "generated", replicas: 1}
 	world := newSimulation(m)
 	n := &needy{incarnation: &incarnation{world: world, at: schedule{}.at, cancel: func() {}}, deleted: 1000}
 	status := n.rotate(t, m)
@@ -126,7 +126,7 @@ func TestASecretThatWasDeletedBeforeARotationIsRestoredFromTheKeeper(t *testing.
 }
 
 func TestASecretIsNotRestoredWithWhatTheServersRefuse(t *testing.T) {
-	m := mode{"generated", 1}
+	m := mode{credential: "generated", replicas: 1}
 	world, i := rotated(t, m)
 	delete(world.secrets, "db-auth")
 	world.servers[0].logins["sa"] = "Somebody-Elses-1"
@@ -144,7 +144,7 @@ func (s *simulation) overwrite(password string) {
 }
 
 func TestAPatrolKeepsPublishedWhatWasPublishedWhileSomethingIsStaged(t *testing.T) {
-	m := mode{"generated", 1}
+	m := mode{credential: "generated", replicas: 1}
 	world := newSimulation(m)
 	ctx, cancel := context.WithCancel(t.Context())
 	i := &incarnation{world: world, cancel: cancel}
@@ -186,7 +186,7 @@ func TestAPatrolBringsASecretBackThatWasDeletedAtRest(t *testing.T) {
 }
 
 func TestAPatrolGivesAServerThatHasAnOlderPasswordTheLiveOne(t *testing.T) {
-	m := mode{"pair", 3} // an administrator changes the logins
+	m := mode{credential: "pair", replicas: 3} // an administrator changes the logins
 	world, i := rotated(t, m)
 	login := world.value("db-auth", "username")
 	world.servers[1].logins[login] = initialPassword
@@ -214,7 +214,7 @@ func TestAPatrolGivesAServerThatHasAnOlderPasswordTheLiveOne(t *testing.T) {
 }
 
 func TestAPatrolAsksALoginThatChangesItselfOnceAndNotAgain(t *testing.T) {
-	m := mode{"generated", 1}
+	m := mode{credential: "generated", replicas: 1}
 	world, i := rotated(t, m)
 	world.servers[0].logins["sa"] = "Somebody-Elses-1"
 	status := job(m).Status

@@ -29,6 +29,7 @@ type rotation struct {
 	missing      *[]string
 	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
+	turns        int  // how often it has been turned back; once, unless the keeper does not keep that
 	attempts     map[step]*attempt
 	refused      refusal // of what an end needs
 	tries        map[stand]*tries

@@ -204,9 +204,9 @@ func (s *session) Accepts(_ context.Context, login string, passwords ...credenti
 	return accepted, hash, err
 }
 
-// hash is another one after every change, also to the same password.
+// hash is another one after every change, also to the same password, and on every server.
 func (s *simulated) hash(login string) mssql.Hash {
-	return mssql.NewHash(fmt.Append(nil, login, "/", s.alters[login]))
+	return mssql.NewHash(fmt.Append(nil, s.name, "/", login, "/", s.alters[login]))
 }
 
 func (s *session) SetPassword(_ context.Context, change mssql.Change) error {
@@ -263,7 +263,7 @@ func (s *session) Sessions(context.Context, string) (int, error) {
 }
 
 func (s *session) EndOlder(context.Context) (int, error) {
-	return use(s, func() (int, error) { return 0, nil })
+	return use(s, "EndOlder", func() (int, error) { return 0, nil })
 }
 
 func (s *session) Close() {}
