@@ -73,7 +73,10 @@ func (e *episode) atMoment(s Step, do func()) {
 		do()
 		return
 	}
-	e.agents[s.Agent].when(s.When, whenTime, do)
+	e.agents[s.Agent].when(s.When, whenTime, func() {
+		time.Sleep(s.Later) // where the log is read, which goes on afterwards
+		do()
+	})
 }
 
 func (e *episode) freeze(process string) (end func()) {

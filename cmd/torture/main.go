@@ -23,12 +23,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"k8s.io/klog/v2"
 )
 
 func main() {
@@ -38,6 +41,7 @@ func main() {
 	folder := flag.String("folder", ".build/torture-violations", "where violated episodes leave what is known of them")
 	agent := flag.String("agent", ".build/gitrota", "the agent's binary")
 	flag.Parse()
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // who kills an API server need not hear of it
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal is not caught any more

@@ -26,6 +26,7 @@ type Step struct {
 	Database string        // of Plan.Databases; "" where it is about none
 	Agent    int           // of Plan.Agents
 	When     string        // text in the agent's log that is waited for, for a while; "" for none
+	Later    time.Duration // than that
 	For      time.Duration // until it is over; 0 for what happens in a moment
 	N        int           // how many, or which one
 }
@@ -72,6 +73,9 @@ var moments = []string{
 	"step=restarts", "step=evict", "step=await", "step=verify", "step=resume", "step=retire", "step=settle",
 }
 
+// sleepy are the moments before a password is changed.
+var sleepy = []string{"step=connect", "step=stage", "step=pause", "step=apply"}
+
 const (
 	length = 6 * time.Second // of the part of an episode in which things happen
 	atMost = 5 * time.Second // that something lasts, but for a leader that sleeps
@@ -94,7 +98,7 @@ func newPlan(seed uint64) Plan {
 	for _, database := range p.Databases {
 		p.ask(r, database)
 	}
-	for range 2 + r.IntN(5) {
+	for range 2 + r.IntN(8) {
 		p.disturb(r)
 	}
 	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(a.At - b.At) })
@@ -136,7 +140,10 @@ func (p *Plan) disturb(r *rand.Rand) {
 	case killAgent, stopAgent:
 		s.Database = ""
 		if r.IntN(3) > 0 {
-			s.When = moments[r.IntN(len(moments))]
+			s.When, s.Later = moments[r.IntN(len(moments))], moment(r, 80*time.Millisecond)
+		}
+		if s.Do == stopAgent && p.Agents > 1 && r.IntN(2) == 0 {
+			s.When = sleepy[r.IntN(len(sleepy))] // and the other one goes on
 		}
 		if s.Do == stopAgent && p.Lease && r.IntN(2) == 0 {
 			s.For += 16 * time.Second // the lease runs out, and another one serves
@@ -198,7 +205,7 @@ func (s Step) String() string {
 		text += " of " + s.Database
 	}
 	if s.When != "" {
-		text += fmt.Sprintf(" at %q", s.When)
+		text += fmt.Sprintf(" %s after %q", s.Later, s.When)
 	}
 	switch s.Do {
 	case deletePod, serverAway, dropAnswer, forcePush, reapply, move, revert:
