@@ -99,7 +99,7 @@ func (e *episode) sqlServer(name string, lines ...string) string {
 }
 
 func (e *episode) makeMSSQLServer(ctx context.Context, name string, changes ...func(*unstructured.Unstructured)) error {
-	db, err := read(fmt.Sprintf(mssqlServer, name, e.namespace))
+	db, err := read(fmt.Sprintf(mssqlServer, name, e.namespace, e.probe(", ")))
 	if err != nil {
 		return err
 	}
@@ -132,10 +132,18 @@ spec:
   replicas: 1
   storageType: Durable
   tls: {clientTLS: false}
-  podTemplate: {spec: {containers: [{name: mssql, env: [{name: ACCEPT_EULA, value: "Y"}, {name: MSSQL_PID, value: Evaluation}]}]}}
+  podTemplate: {spec: {containers: [{name: mssql, env: [{name: ACCEPT_EULA, value: "Y"}, {name: MSSQL_PID, value: Evaluation}]%s}]}}
   storage: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
   deletionPolicy: WipeOut
 `
+
+// probe is the line of a container whose readiness is a login with the password of its environment, with what comes before.
+func (e *episode) probe(before string) string {
+	if !e.plan.Probe {
+		return ""
+	}
+	return before + "readinessProbe: " + kubetest.LoginProbe
+}
 
 // makeWorkload runs a SQL Server in a pod that has sa's password in its environment.
 func (e *episode) makeWorkload(ctx context.Context, name, kind, lines string) error {
@@ -144,9 +152,9 @@ func (e *episode) makeWorkload(ctx context.Context, name, kind, lines string) er
 	}
 	mounts := ""
 	if lines != "" {
-		mounts = ", volumeMounts: [{name: data, mountPath: /var/opt/mssql}]"
+		mounts = "          volumeMounts: [{name: data, mountPath: /var/opt/mssql}]"
 	}
-	object, err := read(fmt.Sprintf(workload, kind, name, e.namespace, mounts, lines))
+	object, err := read(fmt.Sprintf(workload, kind, name, e.namespace, mounts, lines, e.probe("")))
 	if err != nil {
 		return err
 	}
@@ -164,7 +172,11 @@ spec:
     metadata: {labels: {app: %[2]s}}
     spec:
       containers:
-        - {name: mssql, image: server, env: [{name: MSSQL_SA_PASSWORD, valueFrom: {secretKeyRef: {name: %[2]s-auth, key: password}}}]%[4]s}
+        - name: mssql
+          image: server
+          %[6]s
+          env: [{name: MSSQL_SA_PASSWORD, valueFrom: {secretKeyRef: {name: %[2]s-auth, key: password}}}]
+%[4]s
 %[5]s
 `
 

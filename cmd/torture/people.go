@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/gitrota/gitrota/gitsource/sopsfile"
@@ -120,10 +119,11 @@ func (p *people) force(n int, again bool) error {
 	}
 	p.e.note("force-push: dropped %d commits, back to %s", n, to)
 	p.e.repo.Reset(to)
-	after := p.e.repo.Files()
-	for file := range before {
-		if slices.Contains(after, file) {
-			delete(before, file)
+	for _, file := range p.e.repo.Files() {
+		for dropped := range before { // one that was moved is back where it was
+			if path.Base(dropped) == path.Base(file) {
+				delete(before, dropped)
+			}
 		}
 	}
 	if again && len(before) > 0 {

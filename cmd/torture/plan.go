@@ -15,6 +15,7 @@ type Plan struct {
 	Databases []string // kinds, each once
 	Agents    int      // that serve the repository at once
 	Lease     bool     // they share a lease
+	Probe     bool     // a pod is Ready if its server takes the password of its environment
 	Anew      bool     // when all is healed, the agents are killed once more: the last ones remember nothing
 	Steps     []Step   // in the order of their times
 }
@@ -87,7 +88,7 @@ var kinds = []string{"standalone", "group", "statefulset", "deployment", "pair",
 // newPlan makes the plan of a seed.
 func newPlan(seed uint64) Plan {
 	r := rand.New(rand.NewPCG(seed, 2))
-	p := Plan{Seed: seed, Agents: 1, Anew: r.IntN(2) == 0}
+	p := Plan{Seed: seed, Agents: 1, Anew: r.IntN(2) == 0, Probe: r.IntN(2) == 0}
 	for _, i := range r.Perm(len(kinds))[:1+r.IntN(2)] {
 		p.Databases = append(p.Databases, kinds[i])
 	}
@@ -186,6 +187,9 @@ func (p Plan) String() string {
 	fmt.Fprintf(&text, "seed %d: %s; %d agents", p.Seed, strings.Join(p.Databases, " and "), p.Agents)
 	if p.Lease {
 		text.WriteString(", with a lease")
+	}
+	if p.Probe {
+		text.WriteString("; pods are Ready by login")
 	}
 	if p.Anew {
 		text.WriteString("; in the end all agents anew")

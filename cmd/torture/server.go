@@ -68,11 +68,21 @@ func readServer(d *database, replica, folder string) (server, error) {
 			s.logins[name] = login{
 				hash: l.PasswordHash, closed: closed,
 				changes: strings.Count(string(log), "Password of login '"+name+"' was changed"),
-				refused: strings.Count(string(log), "Login failed for user '"+name+"'"),
+				refused: refusals(string(log), name),
 			}
 		}
 	}
 	return s, nil
+}
+
+// refusals counts the logins that were refused, but for those of the pod's own probe, which come from its own address.
+func refusals(log, login string) (n int) {
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "Login failed for user '"+login+"'") && strings.Contains(line, "[CLIENT: 127.0.0.1]") {
+			n++
+		}
+	}
+	return n
 }
 
 // matches reports whether a hash, as sys.sql_logins shows it, is that of a password: 0x0200, four bytes of salt, and the
