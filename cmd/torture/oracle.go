@@ -101,6 +101,9 @@ func (f facts) rotations(d *database) map[string]string {
 			delete(phases, id)
 		}
 	}
+	if id := f.secrets[d.keeper()]["next.rotation-id"]; id != "" {
+		phases[id] = "Progressing"
+	}
 	return phases
 }
 

@@ -150,7 +150,7 @@ func (p *Plan) disturb(r *rand.Rand) {
 			s.For += 16 * time.Second // the lease runs out, and another one serves
 		}
 	case deletePod, serverAway, dropAnswer, deleteAuth, replaceAuth:
-		if !possible(s.Do, s.Database) || s.Do == replaceAuth && p.has(replaceAuth, s.Database) {
+		if !p.possible(s.Do, s.Database) || s.Do == replaceAuth && p.has(replaceAuth, s.Database) {
 			s.Do, s.Database = killAgent, ""
 		}
 	default:
@@ -165,11 +165,16 @@ func (p *Plan) disturb(r *rand.Rand) {
 }
 
 // possible says what can be done to a kind of database such that it still has to come to rest by itself.
-func possible(do action, kind string) bool {
+func (p *Plan) possible(do action, kind string) bool {
 	switch kind {
+	case "standalone", "group":
+		// KubeDB makes a new one, with a password that is as wrong as a stranger's.
+		return !p.Probe || do != deleteAuth && do != replaceAuth
+	case "statefulset":
+		// A pod that starts meanwhile has it in its environment for good, and is not Ready before it is restarted.
+		return !p.Probe || do != replaceAuth
 	case "deployment":
-		// Without a volume its server takes what the Secret holds at each start, which would be a stranger's password; and a
-		// pod that is gone has taken the other replica's word for what was done with it.
+		// Without a volume its server takes what the Secret holds at each start, which would be a stranger's password.
 		return do != replaceAuth
 	case "outside", "pair":
 		return do != deletePod

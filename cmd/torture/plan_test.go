@@ -30,7 +30,7 @@ func TestEverythingHappensSooner(t *testing.T) {
 			require.Less(t, s.Agent, p.Agents)
 			if s.Database != "" {
 				require.Contains(t, p.Databases, s.Database)
-				require.True(t, possible(s.Do, s.Database), "%s", s)
+				require.True(t, p.possible(s.Do, s.Database), "%s", s)
 			}
 		}
 	}
