@@ -59,6 +59,8 @@ func (e *episode) do(ctx context.Context, s Step) (end func()) {
 		return e.serverAway(ctx, d, s.N)
 	case dropAnswer:
 		err = e.setFaults(ctx, d, s.N, `{"statements":[{"kind":"ALTER LOGIN","drop":"after","times":1}]}`)
+	case slowAlter:
+		err = e.setFaults(ctx, d, s.N, fmt.Sprintf(`{"statements":[{"kind":"ALTER LOGIN","delay":"%dms","times":1}]}`, 500*s.N))
 	case deleteAuth, replaceAuth:
 		err = e.tamper(ctx, d, s.Do)
 	}

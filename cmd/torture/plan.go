@@ -63,6 +63,7 @@ const (
 	deletePod   action = "delete pod"        // the Nth of the database, by force
 	serverAway  action = "server is away"    // the Nth of the database
 	dropAnswer  action = "answer of ALTER is lost"
+	slowAlter   action = "ALTER is slow" // it is done N half seconds after it came in
 	deleteAuth  action = "delete auth Secret"
 	replaceAuth action = "overwrite auth Secret"
 )
@@ -89,7 +90,7 @@ var kinds = []string{"standalone", "group", "statefulset", "deployment", "pair",
 func newPlan(seed uint64) Plan {
 	r := rand.New(rand.NewPCG(seed, 2))
 	p := Plan{Seed: seed, Agents: 1, Anew: r.IntN(2) == 0, Probe: r.IntN(2) == 0}
-	for _, i := range r.Perm(len(kinds))[:1+r.IntN(2)] {
+	for _, i := range r.Perm(len(kinds))[:1+r.IntN(3)] {
 		p.Databases = append(p.Databases, kinds[i])
 	}
 	slices.Sort(p.Databases)
@@ -99,7 +100,7 @@ func newPlan(seed uint64) Plan {
 	for _, database := range p.Databases {
 		p.ask(r, database)
 	}
-	for range 2 + r.IntN(8) {
+	for range 2 + r.IntN(11) {
 		p.disturb(r)
 	}
 	slices.SortStableFunc(p.Steps, func(a, b Step) int { return int(a.At - b.At) })
@@ -131,7 +132,7 @@ func (p *Plan) disturb(r *rand.Rand) {
 		Database: p.Databases[r.IntN(len(p.Databases))],
 	}
 	common := []action{killAgent, killAgent, killAgent, killAgent, stopAgent, stopAgent, stopAgent, gitAway, gitLoses, deletePod, deletePod,
-		serverAway, dropAnswer, dropAnswer, deleteAuth, deleteAuth, replaceAuth, forcePush}
+		serverAway, dropAnswer, dropAnswer, slowAlter, slowAlter, deleteAuth, deleteAuth, replaceAuth, forcePush}
 	rare := []action{killAPI, killAPI, stopAPI, stopAPI, killEtcd, stopEtcd}
 	s.Do = common[r.IntN(len(common))]
 	if r.IntN(8) == 0 {
@@ -149,7 +150,7 @@ func (p *Plan) disturb(r *rand.Rand) {
 		if s.Do == stopAgent && p.Lease && r.IntN(2) == 0 {
 			s.For += 16 * time.Second // the lease runs out, and another one serves
 		}
-	case deletePod, serverAway, dropAnswer, deleteAuth, replaceAuth:
+	case deletePod, serverAway, dropAnswer, slowAlter, deleteAuth, replaceAuth:
 		if !p.possible(s.Do, s.Database) || s.Do == replaceAuth && p.has(replaceAuth, s.Database) {
 			s.Do, s.Database = killAgent, ""
 		}
@@ -217,7 +218,7 @@ func (s Step) String() string {
 		text += fmt.Sprintf(" %s after %q", s.Later, s.When)
 	}
 	switch s.Do {
-	case deletePod, serverAway, dropAnswer, forcePush, reapply, move, revert:
+	case deletePod, serverAway, dropAnswer, slowAlter, forcePush, reapply, move, revert:
 		text += fmt.Sprintf(" (%d)", s.N)
 	}
 	if s.For > 0 {

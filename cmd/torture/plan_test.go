@@ -35,7 +35,7 @@ func TestEverythingHappensSooner(t *testing.T) {
 		}
 	}
 	for _, do := range []action{request, supply, goBack, reapply, move, revert, forcePush, killAgent, stopAgent, killAPI, stopAPI,
-		killEtcd, stopEtcd, gitAway, gitLoses, deletePod, serverAway, dropAnswer, deleteAuth, replaceAuth} {
+		killEtcd, stopEtcd, gitAway, gitLoses, deletePod, serverAway, dropAnswer, slowAlter, deleteAuth, replaceAuth} {
 		require.Greater(t, done[do], 3, do)
 	}
 	for _, kind := range kinds {
