@@ -95,7 +95,7 @@ func (e *episode) makeNamespace(ctx context.Context) error {
 		return err
 	}
 	e.atEnd(func() error {
-		return until(context.Background(), setupTime, "the namespace is gone", func() (bool, error) {
+		return until(context.Background(), endTime, "the namespace is being deleted", func() (bool, error) {
 			return namespaces.Delete(context.Background(), e.namespace, metav1.DeleteOptions{}) == nil, nil
 		})
 	})
@@ -215,6 +215,7 @@ func (e *episode) judge(ctx context.Context) (violations []string, f facts, err 
 }
 
 const (
+	endTime   = 20 * time.Second
 	restTime  = 90 * time.Second // patience with what takes some seconds
 	calmTime  = 2 * time.Second  // in which every agent has polled and patrolled
 	calmLooks = 5
