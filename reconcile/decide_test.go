@@ -333,7 +333,7 @@ func TestOpeningASessionTriesTheLikeliestCredentialFirstAndNoneTwice(t *testing.
 
 	drifted := with(fresh(), func(w *world) { w.keeper.Live = Entry{Credential: login("Kept-password-1")} })
 	require.Equal(t, []credential.Credential{login("Kept-password-1"), login("Old-password-1")}, candidates(drifted, "db-0"))
-	dropped := with(fresh(), func(w *world) { w.keeper.Dropped = Entry{Credential: login("Dropped-password-1")} })
+	dropped := with(fresh(), func(w *world) { w.keeper.Dropped[0] = Entry{Credential: login("Dropped-password-1")} })
 	require.Equal(t, []credential.Credential{login("Old-password-1"), login("Dropped-password-1")}, candidates(dropped, "db-0"), "another agent may have applied what was dropped")
 	administered := with(staged(), func(w *world) { w.admin = login("Admin-password-1") })
 	require.Equal(t, []credential.Credential{login("Admin-password-1")}, candidates(administered, "db-0"))

@@ -128,7 +128,11 @@ func (r *rotation) inspectReplica(ctx context.Context, w world, replica Replica)
 // passwordsOf returns the passwords of a login that the keeper holds, with their keys; the live one comes first.
 func (k *Keeper) passwordsOf(login string) (keys []string, passwords []credential.Password) {
 	entries := k.entries()
-	for _, key := range []string{keyLive, keyPrevious, keyDropped, keyRetired} {
+	names := []string{keyLive, keyPrevious, keyRetired}
+	for i := range k.Dropped {
+		names = append(names, keyOfDropped(i))
+	}
+	for _, key := range names {
 		if e := entries[key]; e.Username == login {
 			keys, passwords = append(keys, key), append(passwords, e.Password)
 		}

@@ -24,10 +24,10 @@ type Keeper struct {
 	Live     Entry
 	Previous Entry
 	// Retired is, of a pair of logins, the one that was switched away from, with the password that it was given for the
-	// time in which nobody uses it. Dropped is the last credential that no replica accepted when it was dropped: another
-	// agent may have been about to apply it.
+	// time in which nobody uses it. Dropped are the last credentials that no replica accepted when they were dropped, the
+	// newest first: an agent that was stopped right before it set one of them can still do so where nothing else was set.
 	Retired Entry
-	Dropped Entry
+	Dropped [maxDropped]Entry
 	// Record is the status of the request that Next belongs to; nil without a Next. It tells a restarted agent what it
 	// was doing. Owner is whose request it is; see [Engine].
 	Record *Status
@@ -84,6 +84,10 @@ type Finished struct {
 	Phase   Phase     `json:"phase"`
 	At      time.Time `json:"at"`
 }
+
+// maxDropped is how many dropped credentials are kept. An agent would have to sleep through as many failed rotations, none
+// of which has set anything on a replica, before it could set there what the keeper has forgotten.
+const maxDropped = 8
 
 // maxFinished bounds Finished: at 150 bytes an entry, 2,000 of them stay well below the 1 MiB of a Secret.
 const maxFinished = 2000
@@ -148,7 +152,8 @@ func (k *Keeper) used(p credential.Password, last int) bool {
 
 // drop puts the staged credential aside.
 func (k *Keeper) drop() {
-	k.Dropped = k.Next
+	copy(k.Dropped[1:], k.Dropped[:])
+	k.Dropped[0] = k.Next
 	k.clear()
 }
 
@@ -208,7 +213,19 @@ const (
 
 // entries and values are where each key of the Secret is kept.
 func (k *Keeper) entries() map[string]*Entry {
-	return map[string]*Entry{keyNext: &k.Next, keyLive: &k.Live, keyPrevious: &k.Previous, keyRetired: &k.Retired, keyDropped: &k.Dropped}
+	all := map[string]*Entry{keyNext: &k.Next, keyLive: &k.Live, keyPrevious: &k.Previous, keyRetired: &k.Retired}
+	for i := range k.Dropped {
+		all[keyOfDropped(i)] = &k.Dropped[i]
+	}
+	return all
+}
+
+// keyOfDropped names the credentials that were dropped: dropped, dropped-2 and so on.
+func keyOfDropped(i int) string {
+	if i == 0 {
+		return keyDropped
+	}
+	return fmt.Sprintf("%s-%d", keyDropped, i+1)
 }
 
 func (k *Keeper) values() map[string]any {

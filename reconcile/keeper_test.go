@@ -25,6 +25,9 @@ func TestAKeeperIsReadBackAsItWasWritten(t *testing.T) {
 			Live: Entry{login("New-1"), "id-2"}, Previous: Entry{login("Old-1"), "id-1"}, Record: &status,
 			Finished: []Finished{{ID: "id-2", Request: "demo/r", Phase: PhaseSuccessful, At: now}},
 		},
+		"with what was dropped": {
+			Live: Entry{login("Old-1"), "id-1"}, Dropped: [maxDropped]Entry{{login("Third-1"), "id-4"}, {login("Second-1"), "id-3"}, {login("First-1"), "id-2"}},
+		},
 		"with a history": {Live: Entry{login("New-1"), "id-2"}, History: credential.History{{Salt: []byte("salt"), Cost: 2, Value: []byte("value")}}},
 	} {
 		t.Run(name, func(t *testing.T) {

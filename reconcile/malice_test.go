@@ -119,7 +119,7 @@ func (b *besieged) traces() traces {
 }
 
 func keptCredentials(keeper reconcile.Secret) (all string) {
-	for _, name := range []string{"next", "live", "previous", "retired", "dropped"} {
+	for _, name := range []string{"next", "live", "previous", "retired", "dropped", "dropped-2", "dropped-3", "dropped-4", "dropped-5", "dropped-6", "dropped-7", "dropped-8"} {
 		all += strings.Trim(keeper.Data[name+".username"].Reveal()+"/"+keeper.Data[name+".password"].Reveal(), "/")
 	}
 	return all

@@ -85,7 +85,7 @@ func (s *simulation) check() {
 
 // holds reports whether a keeper has a credential.
 func holds(keeper reconcile.Secret, login, password string) bool {
-	for _, key := range []string{"next", "live", "previous", "retired", "dropped"} {
+	for _, key := range []string{"next", "live", "previous", "retired", "dropped", "dropped-2", "dropped-3", "dropped-4", "dropped-5", "dropped-6", "dropped-7", "dropped-8"} {
 		if keeper.Data[key+".username"].Reveal() == login && keeper.Data[key+".password"].Reveal() == password {
 			return true
 		}

@@ -187,9 +187,15 @@ func (r *rotation) lose(replica Replica, err error) {
 }
 
 // knownLive lists what may be the live credential before anything is staged, the likeliest first: the keeper's is what
-// every replica accepted last, the auth Secret is shared ground, and another agent may have applied what was dropped.
+// every replica accepted last, the auth Secret is shared ground, and another agent may have applied what was dropped. An
+// administrator asks for all of that; where each has to be tried by a login, the newest is enough.
 func knownLive(w world) []credential.Credential {
-	list := []credential.Credential{w.keeper.Live.Credential, w.auth.credential(w.target.AuthSecret), w.keeper.Dropped.Credential}
+	list := []credential.Credential{w.keeper.Live.Credential, w.auth.credential(w.target.AuthSecret)}
+	for i, e := range w.keeper.Dropped {
+		if i == 0 || !w.admin.IsZero() {
+			list = append(list, e.Credential)
+		}
+	}
 	return distinct(list)
 }
 

@@ -145,3 +145,36 @@ func TestAnAgentThatWasStoppedRightBeforeItsChangeUndoesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A rotation that fails before it has set anything leaves the login's hash as the sleeper knows it. What it sets then is
+// in the keeper, and the patrol puts right what everybody reads.
+func TestWhatASleeperSetsAfterFailedRotationsIsInTheKeeper(t *testing.T) {
+	s := standing(t, mssqltest.FlavourSQLServer, true, mssqltest.LoginOptions{})
+	s.rotate(t.Context(), s, "before", 9)
+	sleeper := &drowsy{Servers: s, asleep: make(chan struct{}), awake: make(chan struct{})}
+	ended := make(chan reconcile.Status)
+	go func() { ended <- s.rotate(t.Context(), sleeper, "first", 1) }()
+	<-sleeper.asleep
+	s.instance.StandIn().SetFaults(mssqltest.Faults{Statements: []mssqltest.StatementFault{{Kind: "ALTER LOGIN", Error: 33062}}})
+	for i, name := range []string{"first", "second", "third"} {
+		require.Equal(t, reconcile.PhaseFailed, s.rotate(t.Context(), s, name, uint64(2+i)).Phase)
+	}
+	s.instance.StandIn().SetFaults(mssqltest.Faults{})
+	close(sleeper.awake)
+	require.Equal(t, reconcile.PhaseFailed, (<-ended).Phase)
+	require.False(t, s.opens(t), "the sleeper has set what it was about to")
+	require.Equal(t, "id of first", s.world.value("db-auth-keeper", "dropped-3.rotation-id"))
+	replicas, err := s.Replicas(t.Context(), reconcile.Target{})
+	require.NoError(t, err)
+	session, err := mssql.Open(t.Context(), replicas[0].Endpoint, credential.Credential{
+		Username: "app", Password: s.world.secrets["db-auth-keeper"].Data["dropped-3.password"],
+	})
+	require.NoError(t, err, "no key of the keeper opens the server")
+	session.Close()
+
+	status, err := s.engine(s, 7).Patrol(t.Context(), reconcile.Status{Phase: reconcile.PhaseFailed, Request: reconcile.Request{
+		Kind: manifest.KindRequest, Namespace: "demo", Name: "third", ID: "id of third", Database: "db",
+	}}, true)
+	require.NoError(t, err)
+	require.True(t, s.opens(t), status.Conditions)
+}
