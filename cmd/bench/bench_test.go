@@ -144,7 +144,7 @@ func TestAMissedTargetIsNoFailure(t *testing.T) {
 
 func TestWhatCannotBeMeasuredIsSaid(t *testing.T) {
 	_, err := measure(t.Context(), tiny, "", []string{"speed"})
-	require.EqualError(t, err, `there are no rows "speed": give some of poll,change,cold,growth,writes`)
+	require.EqualError(t, err, `there are no rows "speed": give some of poll,change,cold,lookback,growth,writes`)
 
 	w, err := newWorld(tiny, "")
 	require.NoError(t, err)
