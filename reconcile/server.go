@@ -26,6 +26,7 @@ type server struct {
 	raced        bool                           // a refusal was put down to another agent
 	expired      bool                           // the live password is right, but has to be changed
 	verified     bool
+	takenOver    bool // older sessions of other processes were ended
 	alone        bool // it is no member of an availability group, and will not become one
 	unproven     bool // that the previous credential is refused
 	acknowledged bool // the server says that it has changed the password; no login has proven it yet
@@ -321,8 +322,10 @@ func (r *rotation) greet(ctx context.Context, w world, replica replica, session 
 	s := r.of(replica.Replica)
 	s.hangUp()
 	s.session, s.login, s.facts, s.expired = session, login, facts, false
-	if !w.keeper.Next.IsZero() && w.keeper.Next.Credential != r.staged {
-		// Another process has staged this, and may still be there, stopped, with a session open.
+	if !w.keeper.Next.IsZero() && w.keeper.Next.Credential != r.staged && !s.takenOver {
+		// Another process has staged this, and may still be there, stopped, with a session open. Once is enough: two agents
+		// that are both awake would end each other's sessions in turn.
+		s.takenOver = true
 		if ended, err := session.EndOlder(ctx); ended > 0 || err != nil {
 			r.Log.Info("older sessions of gitrota were ended", "replica", replica.Name, "sessions", ended, "error", err)
 		}
