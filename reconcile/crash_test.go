@@ -109,16 +109,17 @@ func (m mishap) befalls(in mode) bool {
 			return false
 		}
 	}
-	return slices.Contains(befalling, m)
+	return m >= mishaps || slices.Contains(befalling, m)
 }
 
-// befalling are the mishaps that every mode has to get along with.
-var befalling = []mishap{dieBefore, dieAfter, answerLost, refused, failover, podLost, restored, outage, forbidden, serverDown, serverRefuses}
+// befalling are the mishaps that every mode has to get along with, beside naps.
+var befalling = []mishap{dieBefore, dieAfter, answerLost, refused, failover, podLost, restored, outage, forbidden, overwritten, serverDown, serverRefuses}
 
 // single plays a schedule with one fault, which every rotation survives.
 func (t *tally) single(m mode, s schedule) string {
 	world, status, _ := play(m, s, nil)
-	survived := status.Phase == reconcile.PhaseSuccessful || world.harmed || m.flavour.hopeless() || status.Phase == reconcile.PhaseSkipped
+	// Who sleeps for an hour wakes up when the time of its step is over.
+	survived := status.Phase == reconcile.PhaseSuccessful || world.harmed || world.slept > 0 || m.flavour.hopeless() || status.Phase == reconcile.PhaseSkipped
 	if t.judge(world, status, world.patience(1)) && survived && t.comesBack(world) {
 		return ""
 	}

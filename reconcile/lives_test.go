@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,15 +13,19 @@ import (
 	"github.com/gitrota/gitrota/reconcile"
 )
 
-// engineOn makes the engine of an incarnation. alter may put something between the engine and its world, to see that
-// the oracle notices.
+// engineOn makes the engine of an incarnation. alter may put something between the engine and its world, also its servers,
+// to see that the oracle notices.
 func engineOn(i *incarnation, random uint64, alter func(*incarnation) reconcile.Cluster) *reconcile.Engine {
 	var cluster reconcile.Cluster = i
 	if alter != nil {
 		cluster = alter(i)
 	}
+	var servers reconcile.Servers = i
+	if altered, ok := cluster.(reconcile.Servers); ok {
+		servers = altered
+	}
 	return &reconcile.Engine{
-		Owner: "simulated", Cluster: cluster, Servers: i, Clock: i, Random: newSeeded(random), Log: slog.New(slog.DiscardHandler),
+		Owner: "simulated", Cluster: cluster, Servers: servers, Clock: i, Random: newSeeded(random), Log: slog.New(slog.DiscardHandler),
 		DigestCost: 1,
 	}
 }
@@ -48,7 +53,8 @@ func (i *incarnation) serve(life uint64, j reconcile.Job, alter func(*incarnatio
 	defer cancel()
 	i.cancel = cancel
 	engine := engineOn(i, life, alter)
-	engine.Told = func(r reconcile.Request) reconcile.Status { return i.world.told[r.ID] }
+	git := maps.Clone(i.world.told) // as it was read last
+	engine.Told = func(r reconcile.Request) reconcile.Status { return git[r.ID] }
 	j.Report = i.world.tell
 	status := engine.Rotate(ctx, j)
 	i.world.tell(status)
@@ -64,6 +70,7 @@ func live(world *simulation, m mode, life uint64, at func(int) mishap, alter fun
 // a patrol.
 func play(m mode, s schedule, alter func(*incarnation) reconcile.Cluster) (*simulation, reconcile.Status, int) {
 	world := begin(m)
+	world.alter = alter
 	var status reconcile.Status
 	for life := range uint64(len(s) + 2) {
 		status = live(world, m, life, s.at, alter)
@@ -133,7 +140,6 @@ func (s *simulation) others(n nap) {
 			skipped.Phase = reconcile.PhaseSkipped
 			skipped.Conditions = []reconcile.Condition{{Type: reconcile.TypeSkipped, Status: "True", Reason: reconcile.TypeSkipped, LastTransitionTime: s.now.UTC().Truncate(time.Second)}}
 			if _, ended := s.told[skipped.Request.ID]; !ended {
-				s.tell(skipped)
 				s.request++
 				j = jobOf(s.mode, s.request)
 				j.Superseded = []reconcile.Status{skipped}
@@ -150,7 +156,7 @@ func (s *simulation) others(n nap) {
 // served has another agent serve a request, undisturbed.
 func (s *simulation) served(j reconcile.Job) reconcile.Status {
 	s.lives++
-	status := (&incarnation{world: s, beside: true}).serve(1000+s.lives, j, nil)
+	status := (&incarnation{world: s, beside: true}).serve(1000+s.lives, j, s.alter)
 	if status.Phase != reconcile.PhaseSuccessful && !s.harmed && !s.mode.flavour.hopeless() && s.told[j.Status.Request.ID].Phase == status.Phase {
 		s.violate("undisturbed, %s ended as %s: %v", j.Status.Request.ID, status.Phase, status.Conditions)
 	}
@@ -160,7 +166,7 @@ func (s *simulation) served(j reconcile.Job) reconcile.Status {
 // comesBack serves another request when the servers are there again: it brings what was left to its end, and the database
 // is in order.
 func (t *tally) comesBack(world *simulation) bool {
-	if world.mode.flavour.hopeless() {
+	if world.mode.flavour.hopeless() || world.unguarded {
 		return true
 	}
 	world.now = world.now.Add(time.Hour)

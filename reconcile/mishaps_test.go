@@ -110,6 +110,7 @@ type incarnation struct {
 	cancel context.CancelFunc
 	dead   bool
 	calls  int
+	napped int // the call at which it was stopped last
 	away   int // how many calls to the API server are still refused
 }
 
@@ -133,6 +134,9 @@ func call[T any](i *incarnation, what string, broken error, do func() (T, error)
 		return none, errDead
 	}
 	rest, before, after := misfortune.nap()
+	if before || after {
+		i.napped = i.calls
+	}
 	switch {
 	case before:
 		i.world.pass(rest)
@@ -218,6 +222,13 @@ func (s *simulation) befall(what mishap) {
 		s.lostKeeper = s.secrets["db-auth-keeper"]
 		delete(s.secrets, "db-auth-keeper")
 		s.amnesia, s.disturbed = true, true
+		for _, server := range s.stores() {
+			for login := range server.given {
+				if !holds(s.lostKeeper, login, server.logins[login], "next", "live") {
+					delete(server.given, login) // whoever deleted it has lost that one
+				}
+			}
+		}
 	case authDeleted:
 		delete(s.secrets, "db-auth")
 		s.disturbed = true
@@ -233,7 +244,11 @@ func (s *simulation) pass(n nap) {
 	s.now = s.now.Add(n.long)
 	s.slept += n.long
 	s.naps++
-	s.others(n)
+	if s.beside != nil {
+		s.beside()
+	} else {
+		s.others(n)
+	}
 	if n.restarts {
 		for _, server := range s.servers {
 			s.replacePod(server)

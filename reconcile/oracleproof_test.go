@@ -6,7 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile"
+	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 func TestTheOracleNoticesWhatItIsThereFor(t *testing.T) {
@@ -46,6 +48,79 @@ func TestTheOracleNoticesWhatItIsThereFor(t *testing.T) {
 			require.NotZero(t, bad)
 		})
 	}
+}
+
+func TestTheOracleNoticesAChangeOfASleeper(t *testing.T) {
+	m := mode{credential: "generated", replicas: 1, plain: true}
+	var total tally
+	for c := 1; c <= callsOf(m); c++ {
+		world, status, _ := play(m, schedule{c: stopped(1, false)}, func(i *incarnation) reconcile.Cluster { return unguarded{i} })
+		total.judge(world, status, 2)
+	}
+	require.NotZero(t, total.lost)
+}
+
+// TestTheOracleNoticesWhatDoesNotEnd has evictions change nothing, and a request that does not bound how often.
+func TestTheOracleNoticesWhatDoesNotEnd(t *testing.T) {
+	m := mode{credential: "generated", replicas: 1}
+	j := job(m)
+	j.Status.Request.MaxRetries = 1 << 30
+	world := begin(m)
+	status := (&incarnation{world: world, at: schedule{}.at}).serve(1, j, func(i *incarnation) reconcile.Cluster { return noEvict{i} })
+	var total tally
+	total.judge(world, status, 1)
+	require.NotZero(t, total.unended)
+}
+
+// noEvict says that it evicts pods, and does not.
+type noEvict struct{ *incarnation }
+
+func (n noEvict) Evict(context.Context, reconcile.Replica) error {
+	_, err := call(n.incarnation, "Evict", errAPI, func() (any, error) { return nil, nil })
+	return err
+}
+
+// TestTheOracleNoticesAnEndThatNoKeeperHas tells an end as it was told once, where the world could not be read as a whole.
+func TestTheOracleNoticesAnEndThatNoKeeperHas(t *testing.T) {
+	m := mode{credential: "generated", replicas: 1}
+	world := begin(m)
+	died := live(world, m, 1, func(int) mishap {
+		if world.staged["rotation-1"] != "" {
+			return dieBefore
+		}
+		return nothing
+	}, nil)
+	require.False(t, died.Phase.Finished())
+	died.Phase = reconcile.PhaseFailed
+	begun := world.calls
+	status := live(world, m, 2, func(call int) mishap {
+		if call == begun+3 {
+			world.tell(died)
+		}
+		return nothing
+	}, nil)
+	var total tally
+	total.judge(world, status, 1)
+	require.NotZero(t, total.rewritten)
+}
+
+// unguarded changes passwords whatever they are by then.
+type unguarded struct{ *incarnation }
+
+type unguardedSession struct{ reconcile.Session }
+
+func (u unguarded) Open(ctx context.Context, endpoint mssql.Endpoint, login credential.Credential) (reconcile.Session, error) {
+	session, err := u.incarnation.Open(ctx, endpoint, login)
+	if err != nil {
+		return nil, err
+	}
+	return unguardedSession{session}, nil
+}
+
+func (unguardedSession) EndOlder(context.Context) (int, error) { return 0, nil }
+
+func (u unguardedSession) SetPassword(ctx context.Context, change mssql.Change) error {
+	return u.Session.SetPassword(ctx, mssql.Change{Login: change.Login, Next: change.Next})
 }
 
 // lateKeeper keeps the staged credential in memory until the next write.

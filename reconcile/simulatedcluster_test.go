@@ -23,7 +23,7 @@ func (s *simulation) target() reconcile.Target {
 		return manifest.SecretKeys{Name: name, UsernameKey: "username", PasswordKey: "password"}
 	}
 	target := reconcile.Target{
-		Kind: manifest.KindMSSQLServer, Namespace: "demo", Name: "db", UID: "db", Phase: "Ready", Replicas: s.mode.replicas,
+		Kind: manifest.KindMSSQLServer, Namespace: "demo", Name: "db", UID: "db", Version: fmt.Sprint(s.pauses), Phase: "Ready", Replicas: s.mode.replicas,
 		AuthSecret: keys("db-auth"), Paused: s.paused != "", PauseReason: s.paused,
 		Created: s.created, RotateAfter: s.rotateAfter, Labels: s.labels,
 	}
@@ -52,13 +52,17 @@ func (i *incarnation) Targets(ctx context.Context) ([]reconcile.Target, error) {
 	return []reconcile.Target{target}, nil
 }
 
-func (i *incarnation) Pause(_ context.Context, _ reconcile.Target, reason string) error {
+func (i *incarnation) Pause(_ context.Context, target reconcile.Target, reason string) error {
 	_, err := call(i, "Pause", errAPI, func() (any, error) {
+		if target.Version != i.world.target().Version {
+			return nil, reconcile.ErrConflict
+		}
 		if !i.world.mode.kubedb() {
 			i.world.violate("a server that KubeDB does not know was paused")
 		}
 		if i.world.paused == "" {
 			i.world.paused = reason
+			i.world.pauses++
 		}
 		return nil, nil
 	})
@@ -69,6 +73,7 @@ func (i *incarnation) Resume(_ context.Context, _ reconcile.Target, reason strin
 	_, err := call(i, "Resume", errAPI, func() (any, error) {
 		if i.world.paused == reason {
 			i.world.paused = ""
+			i.world.pauses++
 		}
 		return nil, nil
 	})

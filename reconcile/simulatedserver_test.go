@@ -226,6 +226,10 @@ func (s *session) SetPassword(_ context.Context, change mssql.Change) error {
 		case s.server.strict && next.Reveal() != initialPassword:
 			return nil, errPolicy
 		}
+		// Stopped between the look at the keeper and the change, which is tried with OLD_PASSWORD first.
+		if s.server.blind && s.server.newOnly && s.napped > 0 && s.napped >= s.calls-2 {
+			s.world.unguarded = true
+		}
 		s.server.give(login, next.Reveal())
 		return nil, nil
 	})

@@ -21,6 +21,7 @@ type simulation struct {
 	version int
 	secrets map[string]reconcile.Secret
 	paused  string // the reason; empty: not paused
+	pauses  int    // counts how often that has changed
 	servers []*simulated
 	primary int
 	// contained is the store of logins that the availability group has for itself; nil: it has none.
@@ -29,8 +30,10 @@ type simulation struct {
 	created     time.Time
 	rotateAfter time.Duration
 	labels      map[string]string
+	beside      func()                        // is what goes on while a process is stopped; nil: see others
 	watch       func(keeper reconcile.Secret) // is told of every write of the keeper; nil: nobody is
 
+	alter      func(*incarnation) reconcile.Cluster // see engineOn
 	calls      int
 	lives      uint64 // incarnations that worked beside
 	request    int    // the number of the request that others serve next
