@@ -42,7 +42,8 @@ func TestAMSSQLServerIsATarget(t *testing.T) {
 	require.NotEmpty(t, found.UID)
 	require.WithinDuration(t, time.Now(), found.Created, time.Hour)
 	require.WithinDuration(t, time.Now(), found.ActiveFrom, time.Hour)
-	found.UID, found.Created, found.ActiveFrom = "", time.Time{}, time.Time{}
+	require.NotEmpty(t, found.Version)
+	found.UID, found.Version, found.Created, found.ActiveFrom = "", "", time.Time{}, time.Time{}
 	require.Equal(t, reconcile.Target{
 		Kind: manifest.KindMSSQLServer, Namespace: namespace, Name: "db", Phase: "Ready", Replicas: 1,
 		AuthSecret: manifest.SecretKeys{Name: "db-auth", UsernameKey: "username", PasswordKey: "password"},
