@@ -96,8 +96,9 @@ spec:
           env:
             - {name: ACCEPT_EULA, value: "Y"}
             - {name: MSSQL_SA_PASSWORD, valueFrom: {secretKeyRef: {name: sql-auth, key: password}}}
+          readinessProbe: %[5]s
         - {name: exporter, image: exporter}
-`, namespace, kind, replicas, governed))
+`, namespace, kind, replicas, governed, kubetest.LoginProbe))
 	spec := &manifest.ServerSpec{
 		Workload:   &manifest.Workload{Kind: kind, Name: "sql"},
 		AuthSecret: auth("sql-auth"),
