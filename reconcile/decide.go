@@ -120,6 +120,8 @@ func decide(w world) step {
 		return begin(w)
 	case len(w.strangers) > 0:
 		return rejectOrWait(endpointsAllowed(w))
+	case w.authLost() && !w.published() && !w.applied():
+		return step{kind: stepRestore} // everybody still reads the live credential, and no pod starts without it
 	case w.keeper.Failure != nil && !w.promoted():
 		return revert(w)
 	}
@@ -132,6 +134,9 @@ func begin(w world) step {
 		if err := check(w); err != nil {
 			return rejectOrWait(err)
 		}
+	}
+	if w.authLost() && w.down() {
+		return step{kind: stepRestore} // a pod may be waiting for it: a server that could say whether it is right comes after
 	}
 	if s, ok := connect(w); ok {
 		return s

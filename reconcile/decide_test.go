@@ -126,6 +126,9 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 	failed := func(w *world) { w.status.Phase = PhaseFailed }
 	disconnected := func(w *world) { w.replicas[0].connected, w.replicas[0].next = false, unknown }
 	verified := func(w *world) { w.replicas[0].verified = true }
+	deleted := func(w *world) {
+		w.auth, w.keeper.Live = Secret{Name: "db-auth"}, Entry{Credential: login("Old-password-1")}
+	}
 	for _, tc := range []struct {
 		name string
 		w    world
@@ -135,6 +138,13 @@ func TestDecideTakesTheNextStepFromWhereverTheWorldStands(t *testing.T) {
 		{"no session is open yet", with(fresh(), disconnected), "connect db-0"},
 		{"a replica has no pod", with(fresh(), func(w *world) { w.replicas = nil }), "await db-0"},
 		{"a replica's pod has no address", with(fresh(), func(w *world) { w.replicas[0].Endpoint.Address = "" }), "await db-0"},
+
+		{"the auth Secret was deleted: the server says first whether the keeper is right", with(fresh(), deleted, disconnected), "connect db-0"},
+		{"the auth Secret was deleted, and a pod waits for it", with(fresh(), deleted, disconnected, unready("db-0")), "restore"},
+		{"the auth Secret was deleted, and the pod is not there", with(fresh(), deleted, func(w *world) { w.replicas = nil }), "restore"},
+		{"the auth Secret was deleted after the staging", with(staged(), deleted), "restore"},
+		{"the auth Secret was deleted after the staging, and its pod waits", with(paused(), deleted, disconnected, unready("db-0")), "restore"},
+		{"the auth Secret was deleted on the way back", with(staged(), deleted, rolledBack), "restore"},
 
 		{"staged, and KubeDB still looks after the database", staged(), "pause"},
 		{"staged, and somebody else has paused the database", with(staged(), func(w *world) { w.target.Paused = true }), "wait"},

@@ -29,15 +29,15 @@ func (r *rotation) promote(ctx context.Context, w world, _ step) error {
 	return r.publish(ctx, w.auth, w.target.AuthSecret, w.keeper.Next, w.keeper.Live.Credential)
 }
 
-// restore publishes what the keeper calls live again, after somebody has deleted the auth Secret. Where the administrator
-// cannot compare passwords, a login proves it first.
+// restore publishes what the keeper calls live again, after somebody has deleted the auth Secret. Where nothing is staged
+// and the administrator cannot compare passwords, a login proves it first, on every server that can be asked.
 func (r *rotation) restore(ctx context.Context, w world, _ step) error {
 	if r.promotions++; r.promotions > maxPromotions {
 		return overwritten(w.auth, w.target.AuthSecret)
 	}
 	for _, replica := range w.replicas {
-		if w.admin.IsZero() || r.of(replica.Replica).facts.Compares {
-			continue // it has said so
+		if w.admin.IsZero() || !w.keeper.Next.IsZero() || !replica.connected || r.of(replica.Replica).facts.Compares {
+			continue // it has said so, or cannot now
 		}
 		session, err := r.Servers.Open(ctx, replica.Endpoint, w.keeper.Live.Credential)
 		if err != nil {

@@ -19,6 +19,16 @@ func (w world) authLost() bool {
 	return !w.keeper.Live.IsZero() && (auth.Username == "" || auth.Password.IsZero())
 }
 
+// applied reports whether every replica is known to have the staged credential.
+func (w world) applied() bool {
+	return !w.incomplete() && !slices.ContainsFunc(w.replicas, func(r replica) bool { return r.next != yes })
+}
+
+// down reports whether a server is not there, or its pod does not run as it should.
+func (w world) down() bool {
+	return w.incomplete() || slices.ContainsFunc(w.replicas, func(r replica) bool { return !r.Ready && !r.connected })
+}
+
 // authUsername is the login that clients use.
 func (w world) authUsername() string {
 	if w.authLost() {
