@@ -84,7 +84,7 @@ func (r *rotation) changeExpired(ctx context.Context, w world, replica replica) 
 	session, err := r.Servers.OpenWithNewPassword(ctx, replica.Endpoint, w.keeper.Live.Credential, w.keeper.Next.Password)
 	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.raced {
 		s.raced, s.expired = true, false // its answer was lost, or another agent was quicker: the new one opens it
-		s.refused[w.keeper.Live.Credential] = true
+		s.refused = map[credential.Credential]bool{w.keeper.Live.Credential: true}
 		return fmt.Errorf("%s has another password by now: %w", replica.Name, ErrConflict)
 	}
 	if err != nil {

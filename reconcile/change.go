@@ -106,8 +106,11 @@ func (r *rotation) forChange(ctx context.Context, w world, replica replica, s *s
 	if !s.last.IsZero() {
 		login = s.last
 	}
+	if s.refused[login] {
+		return s.session, func() {}, nil
+	}
 	session, err := r.Servers.Open(ctx, replica.Endpoint, login)
-	if reasonOf(err) == mssql.ReasonRefusedLogin && !s.refused[login] {
+	if reasonOf(err) == mssql.ReasonRefusedLogin {
 		// It was accepted a moment ago, so somebody has changed the password since: another agent with the same staged
 		// credential, most likely, or this rotation on its way back. The open session can do it, too.
 		s.refused[login] = true

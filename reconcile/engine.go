@@ -205,20 +205,52 @@ func (e *Engine) told(r Request) Status {
 
 // readKeeper reads the keeper of an auth Secret and the Secret that it is stored in.
 func (e *Engine) readKeeper(ctx context.Context, namespace, authSecret string) (Keeper, Secret, error) {
-	secret, err := e.Cluster.Secret(ctx, namespace, authSecret+KeeperSuffix)
-	if errors.Is(err, ErrNotFound) {
-		return Keeper{}, Secret{Namespace: namespace, Name: authSecret + KeeperSuffix}, nil
-	}
+	secret, err := e.keeperSecretOf(ctx, namespace, authSecret)
 	if err != nil {
 		return Keeper{}, Secret{}, err
 	}
+	keeper, err := parseKeeper(secret)
+	if err != nil {
+		return Keeper{}, Secret{}, err
+	}
+	return keeper, secret, nil
+}
+
+// keeperSecretOf reads the Secret that the keeper of an auth Secret is stored in; one without UID is not there.
+func (e *Engine) keeperSecretOf(ctx context.Context, namespace, authSecret string) (Secret, error) {
+	secret, err := e.Cluster.Secret(ctx, namespace, authSecret+KeeperSuffix)
+	if errors.Is(err, ErrNotFound) {
+		return Secret{Namespace: namespace, Name: authSecret + KeeperSuffix}, nil
+	}
+	return secret, err
+}
+
+func parseKeeper(secret Secret) (Keeper, error) {
 	keeper, err := readKeeper(secret.Data)
 	if err != nil {
-		return Keeper{}, Secret{}, fault.New(fault.Stop, ReasonKeeperDamaged,
+		return Keeper{}, fault.New(fault.Stop, ReasonKeeperDamaged,
 			"nobody but gitrota may write it; restore it, it may hold the only copy of a password",
 			"the keeper Secret %s/%s is damaged: %v", secret.Namespace, secret.Name, err)
 	}
-	return keeper, secret, nil
+	return keeper, nil
+}
+
+// parsedKeeper is a keeper as it was parsed last: a rotation reads it before each step, and it has seldom changed. What is
+// read from it is shared, and not to be changed in place.
+type parsedKeeper struct {
+	version string
+	keeper  Keeper
+}
+
+func (p *parsedKeeper) read(secret Secret) (Keeper, error) {
+	if secret.UID != "" && p.version == secret.version() {
+		return p.keeper, nil
+	}
+	keeper, err := parseKeeper(secret)
+	if err == nil {
+		*p = parsedKeeper{secret.version(), keeper}
+	}
+	return keeper, err
 }
 
 // writeKeeper writes the keeper if it is still what was read, without what its journal need not hold any more, and

@@ -42,6 +42,7 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 	bounded, cancel := context.WithTimeout(ctx, r.status.Request.stepTimeout())
 	defer cancel()
 	delete(r.attempts, step{kind: stepGather}) // what the rotation has used of its time is not the conclusion's
+	seen := r.keeperSecret.version()
 	w, err := r.gather(bounded)
 	var classified *fault.Error
 	var other *otherStaged
@@ -53,6 +54,9 @@ func (r *rotation) conclude(ctx context.Context, cause *fault.Error) (goesOn boo
 		return false, nil, err
 	case r.endedBefore(w):
 		return false, nil, r.release(bounded, w)
+	case r.keeperSecret.version() != seen && r.overtaken < maxConflicts:
+		r.overtaken++ // somebody else goes on with it: what has failed was decided in another world
+		return true, nil, nil
 	}
 	keeper, staged := w.keeper, !w.keeper.Next.IsZero()
 	ended := r.status.clone()

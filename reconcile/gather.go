@@ -78,7 +78,11 @@ func (e *Engine) readAuth(ctx context.Context, target Target) (Secret, error) {
 // gatherKeeper reads the keeper. Should somebody have deleted it in the middle of a rotation, this run has the only copy
 // of what is staged, and puts it back.
 func (r *rotation) gatherKeeper(ctx context.Context, target Target) (Keeper, error) {
-	keeper, secret, err := r.readKeeper(ctx, target.Namespace, target.AuthSecret.Name)
+	secret, err := r.keeperSecretOf(ctx, target.Namespace, target.AuthSecret.Name)
+	if err != nil {
+		return Keeper{}, err
+	}
+	keeper, err := r.parsed.read(secret)
 	if err != nil {
 		return keeper, err
 	}

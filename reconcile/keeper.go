@@ -180,7 +180,7 @@ func (k *Keeper) remember(s Status, now time.Time) {
 	if _, ok := k.finished(s.Request.ID); ok {
 		return
 	}
-	k.Finished = append(k.Finished, Finished{
+	k.Finished = append(slices.Clip(k.Finished), Finished{
 		ID: s.Request.ID, Request: s.Request.Key(), Phase: s.Phase, At: now.UTC().Truncate(time.Second),
 	})
 	if len(k.Finished) > maxFinished {

@@ -34,8 +34,8 @@ type tries struct {
 func (r *rotation) standstill(w world, s step) *fault.Error {
 	t := r.tries[stand{s.key(), w.outline()}]
 	switch {
-	case t == nil:
-		return nil
+	case t == nil, s.kind == stepConnect && t.conflicts <= maxConflicts:
+		return nil // the losses of what was opened are counted; see [maxLosses]
 	case t.done > r.status.Request.MaxRetries && (s.kind == stepPromote || s.kind == stepRestore):
 		return overwritten(w.auth, w.target.AuthSecret)
 	case t.done > r.status.Request.MaxRetries:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gitrota/gitrota/policies/credential"
 	"github.com/gitrota/gitrota/reconcile/fault"
+	"github.com/gitrota/gitrota/reconcile/mssql"
 )
 
 // rotation is one run of the engine for one request. What it holds is a convenience, such as open sessions: everything
@@ -20,6 +21,7 @@ type rotation struct {
 	status Status
 
 	keeperSecret Secret                // as read, for the next conditional write
+	parsed       parsedKeeper          // what is in it
 	lastTarget   Target                // as read
 	staged       credential.Credential // what this run has staged itself; zero: nothing, or another run has
 	lastStaged   Keeper                // the keeper as it was last seen with a staged credential, should somebody delete it
@@ -30,6 +32,7 @@ type rotation struct {
 	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	turns        int  // how often it has been turned back; once, unless the keeper does not keep that
+	overtaken    int  // how often somebody else went on while this run was about to fail
 	attempts     map[step]*attempt
 	refused      refusal // of what an end needs
 	tries        map[stand]*tries
@@ -45,6 +48,7 @@ type lookedUp struct {
 type attempt struct {
 	began    time.Time
 	failures int
+	losses   int // of open connections
 	pauses   int
 	last     *fault.Error
 	refused  refusal
@@ -163,6 +167,20 @@ func (r *rotation) endedBefore(w world) bool {
 	return true
 }
 
+// maxLosses bounds how often a step, or the session to a replica, is tried anew after an open connection broke. That tells
+// little of the step: another process that takes the rotation over ends this one's sessions, once on each replica, and
+// may be killed and come back.
+const maxLosses = 10
+
+// count counts a try that failed.
+func (a *attempt) count(cause *fault.Error) {
+	if cause.Class == fault.Retry && cause.Reason == mssql.ReasonUnreachable {
+		a.losses++
+	} else {
+		a.failures++
+	}
+}
+
 // sessionLost is the attempt under which the losses of a replica's session are counted.
 func sessionLost(replica string) step { return step{kind: "session", target: replica} }
 
@@ -174,7 +192,7 @@ func (r *rotation) exhausted(s step) *fault.Error {
 		keys = append(keys, sessionLost(s.target))
 	}
 	for _, key := range keys {
-		if a := r.attempts[key]; a != nil && a.failures > r.status.Request.MaxRetries {
+		if a := r.attempts[key]; a != nil && (a.failures > r.status.Request.MaxRetries || a.losses > max(maxLosses, r.status.Request.MaxRetries)) {
 			return a.last
 		}
 	}
@@ -240,7 +258,7 @@ func (r *rotation) judge(ctx context.Context, s step, err error) *exhausted {
 	timeout := r.status.Request.stepTimeout()
 	left := timeout - now.Sub(a.began)
 	if cause.Class == fault.Retry {
-		a.failures++
+		a.count(cause)
 	}
 	switch {
 	case cause.Class == fault.Refuse, cause.Class == fault.Stop:

@@ -183,8 +183,8 @@ func (r *rotation) lose(replica Replica, err error) {
 		a = &attempt{began: r.Clock.Now()}
 		r.attempts[sessionLost(replica.Name)] = a
 	}
-	a.failures++
 	a.last = fault.As(err)
+	a.count(a.last)
 }
 
 // knownLive lists what may be the live credential before anything is staged, the likeliest first: the keeper's is what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/gitrota/gitrota/policies/credential"
@@ -30,6 +31,9 @@ type flavour struct {
 func (f flavour) hopeless() bool {
 	return f.fickle || f.forgetful || f.balanced || f.newOnly && f.modest
 }
+
+// mayNotEnd reports whether no login may end others' sessions, or see them.
+func (f flavour) mayNotEnd() bool { return f.modest || f.newOnly || f.unsure }
 
 // simulated is one SQL Server, or what keeps the logins of a contained group. Its logins outlive its pods.
 type simulated struct {
@@ -147,6 +151,7 @@ func (i *incarnation) logIn(endpoint mssql.Endpoint, login credential.Credential
 		}
 		s := &session{incarnation: i, server: server, host: i.world.host(server), login: login.Username}
 		s.pod = s.host.pod
+		i.world.sessions = append(i.world.sessions, s)
 		return s, nil
 	})
 }
@@ -266,8 +271,21 @@ func (s *session) Sessions(context.Context, string) (int, error) {
 	return use(s, "Sessions", func() (int, error) { return 0, nil })
 }
 
+// EndOlder breaks what other processes have opened before with the same login, where this one has the right to.
 func (s *session) EndOlder(context.Context) (int, error) {
-	return use(s, "EndOlder", func() (int, error) { return 0, nil })
+	return use(s, "EndOlder", func() (int, error) {
+		ended := 0
+		if s.server.mayNotEnd() {
+			return 0, nil
+		}
+		for _, older := range s.world.sessions[:slices.Index(s.world.sessions, s)] {
+			if older.server == s.server && older.host == s.host && older.login == s.login && older.incarnation != s.incarnation && !older.broken {
+				older.broken = true
+				ended++
+			}
+		}
+		return ended, nil
+	})
 }
 
 func (s *session) Close() {}

@@ -35,10 +35,11 @@ type simulation struct {
 
 	alter      func(*incarnation) reconcile.Cluster // see engineOn
 	calls      int
-	lives      uint64 // incarnations that worked beside
-	request    int    // the number of the request that others serve next
-	naps       int    // how often somebody has slept
-	connection int    // counts those that a load balancer has given away
+	lives      uint64     // incarnations that worked beside
+	request    int        // the number of the request that others serve next
+	naps       int        // how often somebody has slept
+	connection int        // counts those that a load balancer has given away
+	sessions   []*session // in the order in which they were opened
 	// Until when the API server refuses everything, as it does right after its start, and since when the auth Secret is
 	// gone; zero: neither.
 	forbidden, authGone time.Time
@@ -217,7 +218,7 @@ func newSeeded(seed uint64) seeded {
 func (s *simulation) clone() *simulation {
 	c := *s
 	c.secrets = maps.Clone(s.secrets)
-	c.servers = nil
+	c.servers, c.sessions = nil, nil
 	for _, server := range s.servers {
 		c.servers = append(c.servers, server.clone())
 	}
