@@ -14,6 +14,7 @@ type node struct {
 	tree    plumbing.Hash
 	parents []plumbing.Hash
 	when    int64 // of the committer, in seconds since 1970
+	open    bool  // nobody knows yet whether the server has its parents
 }
 
 // readNode reads a commit as far as history needs it. Whatever else is in it, and however old the program is that made

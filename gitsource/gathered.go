@@ -26,7 +26,7 @@ type gathered struct {
 	u     *upload
 	rev   plumbing.Hash
 	nodes map[plumbing.Hash]node
-	open  map[plumbing.Hash]bool // commits whose parents were not asked for
+	open  map[plumbing.Hash]bool // commits whose parents were not asked for, or are nowhere
 	depth int                    // of the last fetch of commits
 	words *objects               // the first commits, as they are
 	said  int                    // bytes of them
@@ -49,6 +49,7 @@ func newGathered(u *upload, rev plumbing.Hash, here *objects) *gathered {
 
 func (g *gathered) commit(hash plumbing.Hash) (node, bool) {
 	n, ok := g.nodes[hash]
+	n.open = g.open[hash]
 	return n, ok
 }
 
@@ -106,10 +107,10 @@ func (g *gathered) ends() []plumbing.Hash {
 	return slices.SortedFunc(maps.Keys(g.open), func(a, b plumbing.Hash) int { return slices.Compare(a[:], b[:]) })
 }
 
-// take takes over commits that were fetched. Where the server says that it has cut history off, that is because of the
-// depth that was asked for, or because it has no more itself, and then the history begins there.
+// take takes over commits that were fetched.
 func (g *gathered) take(fetched *objects, wants []plumbing.Hash) error {
 	size := 0
+	fresh := rootsOf(wants)
 	for hash, c := range fetched.own {
 		if c.kind != plumbing.CommitObject {
 			continue // a server that does not leave out folders; it is seen elsewhere
@@ -119,37 +120,27 @@ func (g *gathered) take(fetched *objects, wants []plumbing.Hash) error {
 			return fmt.Errorf("reading the commit %s: %w", hash, err)
 		}
 		if _, known := g.nodes[hash]; !known {
-			g.nodes[hash] = n
+			g.nodes[hash], fresh[hash] = n, true
 		}
 		size += len(c.bytes)
 	}
 	if g.said += size; g.said <= maxTold {
 		g.words.copy(fetched, slices.Collect(maps.Keys(fetched.own))...)
 	}
-	cut := rootsOf(g.u.shallow)
+	roots, open, err := cutOff(g, wants, g.u.shallow, g.depth)
+	if err != nil {
+		return err
+	}
 	clear(g.open)
-	seen := map[plumbing.Hash]bool{}
-	for level := 1; len(wants) > 0 && level <= g.depth; level++ {
-		var next []plumbing.Hash
-		for _, hash := range wants {
-			if seen[hash] {
-				continue
-			}
-			seen[hash] = true
-			n, ok := g.nodes[hash]
-			switch {
-			case !ok:
-				return fmt.Errorf("the server did not send the commit %s", hash)
-			case cut[hash] && level == g.depth:
-				g.open[hash] = true
-			case cut[hash]:
-				n.parents = nil
-				g.nodes[hash] = n
-			case level < g.depth:
-				next = append(next, n.parents...)
-			}
+	for hash, is := range open {
+		if is && fresh[hash] { // what an older one's parents are is known from before
+			g.open[hash] = true
 		}
-		wants = next
+	}
+	for hash := range roots {
+		n := g.nodes[hash]
+		n.parents = nil
+		g.nodes[hash] = n
 	}
 	return nil
 }

@@ -126,9 +126,11 @@ func (p partial) history(ctx context.Context, what protocol.Fetch) (stored, erro
 				noPack = without // which is an answer, and no reason to ask anew
 				return nil
 			}
-			if what.Depth == 0 || what.Depth == protocol.Unlimited {
+			if what.Depth == 0 || what.Depth == protocol.Unlimited || err != nil {
 				known.roots = rootsOf(u.shallow)
+				return err
 			}
+			known.roots, known.open, err = cutOff(known, what.Wants, u.shallow, what.Depth)
 			return err
 		}
 		tip, err := u.tip(ctx)
@@ -138,13 +140,11 @@ func (p partial) history(ctx context.Context, what protocol.Fetch) (stored, erro
 		if what.Depth == protocol.Unlimited {
 			what.Depth = 0
 		}
-		if what.Depth == 0 {
-			known.roots = rootsOf(u.talk.greeting().refs.Shallows)
-		}
+		known.roots = rootsOf(u.talk.greeting().refs.Shallows)
 		if err := u.fetchOlder(ctx, tip, what.Depth, func() string { return u.filter(what.Filter) }, into); err != nil {
 			return err
 		}
-		if _, is := known.commit(what.Wants[0]); !is && known.roots != nil {
+		if _, is := known.commit(what.Wants[0]); !is && what.Depth == 0 {
 			return &Error{Kind: ErrRevisionNotFound, Detail: what.Wants[0].String()}
 		}
 		return nil

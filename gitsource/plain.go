@@ -49,10 +49,7 @@ func (p plain) fetch(ctx context.Context, depth int) (*whole, error) {
 		if err != nil {
 			return err
 		}
-		got = &whole{tip: tip, done: depth == 0, stored: stored{store: goGit{objects}}}
-		if got.done {
-			got.roots = rootsOf(cut)
-		}
+		got = &whole{tip: tip, done: depth == 0, stored: stored{store: goGit{objects}, roots: rootsOf(cut)}}
 		return nil
 	})
 	return got, err

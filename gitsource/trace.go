@@ -28,7 +28,7 @@ type source struct{ brought, landed plumbing.Hash }
 
 // trail is a commit to be looked at, and the paths, sorted, whose content has come from there or from behind it.
 type trail struct {
-	node
+	when  int64 // of the commit
 	paths []string
 }
 
@@ -54,7 +54,7 @@ func (t *tracing) advance(known past) (*need, error) {
 	}
 	for len(t.active) > 0 {
 		at := t.newest()
-		step, lacks, err := t.step(known, t.active[at])
+		step, lacks, err := t.step(known, at)
 		if lacks != nil || err != nil {
 			return lacks, err
 		}
@@ -84,20 +84,25 @@ func (t *tracing) begin(known past) (*need, error) {
 	}
 	t.begun = true
 	if len(t.paths) > 0 {
-		t.active[t.rev] = &trail{start, t.paths}
+		t.active[t.rev] = &trail{start.when, t.paths}
 	}
 	return nil, nil
 }
 
 // step is where paths have come from that are at a commit.
 type step struct {
-	same [][]string // for each parent, the paths that have come from it
-	left []string   // those that the commit itself has brought
+	parents []plumbing.Hash // of the commit
+	same    [][]string      // for each parent, the paths that have come from it
+	left    []string        // those that the commit itself has brought
 }
 
 // step looks where the paths of a trail have come from. Nothing is changed by it.
-func (t *tracing) step(known past, at *trail) (s step, lacks *need, err error) {
-	s.left = at.paths
+func (t *tracing) step(known past, own plumbing.Hash) (s step, lacks *need, err error) {
+	at, ok := known.commit(own)
+	s.parents, s.left = at.parents, t.active[own].paths
+	if !ok || at.open {
+		return s, &need{history: true}, nil
+	}
 	for _, hash := range at.parents {
 		parent, ok := known.commit(hash)
 		if !ok {
@@ -123,7 +128,6 @@ func (t *tracing) step(known past, at *trail) (s step, lacks *need, err error) {
 
 // take goes from a commit to its parents.
 func (t *tracing) take(known past, own plumbing.Hash, s step) {
-	at := t.active[own]
 	delete(t.active, own)
 	t.passed++
 	for i, same := range s.same {
@@ -132,10 +136,10 @@ func (t *tracing) take(known past, own plumbing.Hash, s step) {
 				t.landed[path] = own
 			}
 		}
-		if hash := at.parents[i]; len(same) > 0 {
+		if hash := s.parents[i]; len(same) > 0 {
 			if t.active[hash] == nil {
 				parent, _ := known.commit(hash)
-				t.active[hash] = &trail{node: parent}
+				t.active[hash] = &trail{when: parent.when}
 			}
 			merged := append(slices.Clone(t.active[hash].paths), same...)
 			slices.Sort(merged)
@@ -173,12 +177,12 @@ func (t *tracing) ahead(known past, most int) []plumbing.Hash {
 		}
 	}
 	for hash, at := range t.active {
-		guess.active[hash] = &trail{at.node, at.paths}
+		guess.active[hash] = &trail{at.when, at.paths}
 	}
 	wanted := map[plumbing.Hash]bool{}
 	for len(guess.active) > 0 && len(wanted) < most {
 		at := guess.newest()
-		s, lacks, err := guess.step(known, guess.active[at])
+		s, lacks, err := guess.step(known, at)
 		if err != nil || lacks != nil && lacks.history {
 			delete(guess.active, at)
 			continue
