@@ -139,7 +139,7 @@ func (r *reader) trace(ctx context.Context, s step, rev string, gone func(error)
 	for _, path := range s.paths {
 		there := slices.ContainsFunc(entries, func(e entry) bool { return e.path == path })
 		// git log of a path that is a folder is about what is in there.
-		folder := slices.ContainsFunc(r.trial.plan.Paths(), func(p string) bool { return strings.HasPrefix(p, path+"/") })
+		folder := slices.ContainsFunc(append(r.trial.plan.Paths(), r.wrote...), func(p string) bool { return strings.HasPrefix(p, path+"/") })
 		if there && s.do == origins || !there && s.do == removals && !folder {
 			paths = append(paths, path)
 		}

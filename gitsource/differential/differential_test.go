@@ -105,3 +105,21 @@ func TestADifferenceIsFoundAndMadeSmall(t *testing.T) {
 		require.Len(t, small.steps, 2, small)
 	}
 }
+
+// While a trial shrinks, it keeps failing for the same reason, whatever becomes of names, hashes and numbers.
+func TestWhatIsMadeSmallFailsForTheSameReason(t *testing.T) {
+	kind := func(about, doing, failure string) string {
+		return (&difference{about: about, got: errors.New(doing + " (main): the server refused the commit; the server says: " + failure)}).kind()
+	}
+	const (
+		asked  = "looking for the commit that brought a/b.yaml of http://host/r1.git"
+		fewer  = "looking for the commit that brought c of http://host/shrink-1-2.git"
+		lacks  = `"could not fetch be00fe6d0fb0f05aaf57f34963e2f9f226c459fc from promisor remote"`
+		others = `"could not fetch 97f8add2d888f4bf59362f8839deefa52f32cbea from promisor remote"`
+		tips   = `"upload-pack: not our ref"`
+	)
+	require.Equal(t, kind("Origins", asked, lacks), kind("Origins", fewer, others))
+	require.NotEqual(t, kind("Origins", asked, lacks), kind("Origins", asked, tips))
+	require.NotEqual(t, kind("Origins", asked, lacks), kind("Snapshot", asked, lacks))
+	require.Equal(t, (&difference{about: `Origins of "a"`, got: "1"}).kind(), (&difference{about: `Origins of "b/c"`, got: "2"}).kind())
+}

@@ -19,6 +19,7 @@ type reader struct {
 	oracle *clone
 	opts   gitsource.Options
 	git    *gitsource.Repository
+	wrote  []string        // the paths of files that the agent has written
 	forge  *forgetest.Repo // where what is built is pushed to; nil: it is served from where it is built
 }
 

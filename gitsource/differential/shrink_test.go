@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -50,12 +51,18 @@ func (s *servers) fails(ctx context.Context, t trial, found *difference, from in
 	return 0, t, nil
 }
 
-// kind is what has to stay the same while a trial shrinks.
+// particular is what differences of the same kind do not have in common: paths in quotation marks, hashes, and numbers.
+var particular = regexp.MustCompile(`"[^" ]*/[^"]*"|\b[0-9a-f]{40}\b|[0-9]+`)
+
+// kind is what has to stay the same while a trial shrinks: what the two did not agree on, and if the package failed, how.
 func (d *difference) kind() string {
 	kind, _, _ := strings.Cut(d.about, " of \"")
 	if err, failed := d.got.(error); failed {
 		words := err.Error()
-		kind += words[strings.LastIndex(words, ": ")+1:]
+		if _, behind, found := strings.Cut(words, " (main): "); found {
+			words = behind // what was being done, and where
+		}
+		kind += ": " + particular.ReplaceAllString(words, "#")
 	}
 	return kind
 }

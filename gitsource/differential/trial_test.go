@@ -91,11 +91,11 @@ func draw(seed uint64) trial {
 	if t.plan.Server.TipOnly && t.reading == gitsource.ReadPartially {
 		t.reading = gitsource.ReadSomehow // parts are not to be had
 	}
-	if t.plan.Stages[0].Partial > 0 { // of which everything cannot be had
-		t.cloned, t.reading = false, gitsource.ReadPartially
-	}
 	all := t.plan.Paths()
 	inside := slices.DeleteFunc(slices.Clone(all), func(path string) bool { return !within(path, t.watched) })
+	if t.partial() { // there is more, which cannot be had
+		t.cloned, t.reading, all = false, gitsource.ReadPartially, inside
+	}
 	for stage := range t.plan.Stages {
 		t.steps = append(t.steps, step{do: push})
 		var there []int
@@ -118,15 +118,21 @@ func draw(seed uint64) trial {
 	return t
 }
 
+// partial reports whether the server lacks files that are too large, all of them outside the watched folders.
+func (t trial) partial() bool { return t.plan.Stages[0].Partial > 0 }
+
 func (t trial) drawPaths(rng *rand.Rand, do call, all, inside []string) []string {
 	switch do {
 	case snapshot:
-		switch rng.IntN(12) {
-		case 0:
+		n := rng.IntN(12)
+		switch {
+		case t.partial():
+			return t.watched
+		case n == 0:
 			return nil // everything
-		case 1:
+		case n == 1:
 			return []string{"docs", "not-there"}
-		case 2:
+		case n == 2:
 			return t.watched[:1]
 		}
 		return t.watched

@@ -51,6 +51,7 @@ func (r *reader) write(ctx context.Context, s step, tip string) error {
 	if readErr != nil {
 		return readErr
 	}
+	r.wrote = slices.AppendSeq(r.wrote, maps.Keys(files))
 	want, clash := wanted(before, files)
 	switch {
 	case clash && (err == nil || now != tip):

@@ -136,6 +136,13 @@ func (p *Plan) Paths() []string {
 // Filters reports whether the server can leave objects out.
 func (p *Plan) Filters() bool { return slices.Contains(p.Config, "uploadpack.allowFilter=true") }
 
+// CanBeServed reports whether git can serve the repository to somebody who asks for no file that is too large: a partial
+// clone, only if large files can be left out and folders asked for by name, which the older protocol does not do.
+func (p *Plan) CanBeServed() bool {
+	partial := slices.ContainsFunc(p.Stages, func(stage Stage) bool { return stage.Partial > 0 })
+	return !partial || p.Filters() && !p.Server.TipOnly && !p.Server.Older
+}
+
 func (p *Plan) commit(id int) *Commit {
 	for i := range p.Commits {
 		if p.Commits[i].ID == id {

@@ -1,6 +1,7 @@
 package repoplan
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,30 @@ func TestASeedIsAlwaysTheSameRepository(t *testing.T) {
 		}
 		require.Equal(t, tips[0], tips[1])
 	}
+}
+
+// What git itself cannot serve says nothing about who reads it.
+func TestWhatIsDrawnCanBeServedAndStaysSo(t *testing.T) {
+	partial, missing := 0, 0
+	for seed := range uint64(1000) {
+		plan := random(seed)
+		require.True(t, plan.CanBeServed(), plan)
+		if plan.Stages[0].Partial == 0 {
+			continue
+		}
+		partial++
+		for smaller := range plan.Smaller() {
+			require.True(t, smaller.CanBeServed(), smaller)
+		}
+		built, err := plan.Init(filepath.Join(t.TempDir(), fmt.Sprintf("%d.git", seed)))
+		require.NoError(t, err)
+		require.NoError(t, built.Push(), plan)
+		lacks, err := built.Git("rev-list", "--objects", "--all", "--missing=print")
+		require.NoError(t, err)
+		missing += strings.Count(lacks, "?")
+	}
+	require.NotZero(t, partial)
+	require.NotZero(t, missing, "no partial clone is partial")
 }
 
 // What is never drawn is not tested by whoever draws.

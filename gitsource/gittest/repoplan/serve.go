@@ -84,7 +84,7 @@ func (d *drawing) reachable() map[int]bool {
 // serve draws what the server does.
 func (d *drawing) serve() {
 	d.plan.Loose = d.chance(40)
-	d.plan.Server = Server{SSH: d.chance(35), Older: d.chance(20)}
+	d.plan.Server = Server{SSH: d.chance(35), Older: d.chance(20) && !d.partial}
 	set := func(percent int, settings ...string) {
 		if d.chance(percent) {
 			d.plan.Config = append(d.plan.Config, settings...)
@@ -118,5 +118,5 @@ func (d *drawing) serve() {
 	set(20, "receive.unpackLimit=1")
 	set(10, "core.bigFileThreshold=1k")
 	set(50, "receive.fsckObjects=true")
-	d.plan.Server.TipOnly = !d.plan.Server.SSH && d.chance(4)
+	d.plan.Server.TipOnly = !d.plan.Server.SSH && !d.partial && d.chance(4)
 }

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// Smaller returns plans that have a little less than this one, those with much less first. They share nothing that is
-// changed with it or with one another.
+// Smaller returns plans that have a little less than this one, those with much less first, and that can be served. They
+// share nothing that is changed with it or with one another.
 func (p *Plan) Smaller() iter.Seq[*Plan] {
 	return func(yield func(*Plan) bool) {
 		for _, parts := range []iter.Seq[*Plan]{p.fewerStages(), p.fewerCommits(), p.fewerFiles(), p.plainerServer(), p.plainerStages(), p.plainerCommits()} {
 			for smaller := range parts {
-				if !yield(smaller) {
+				if smaller.CanBeServed() && !yield(smaller) {
 					return
 				}
 			}

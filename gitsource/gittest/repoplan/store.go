@@ -1,11 +1,13 @@
 package repoplan
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/gitrota/gitrota/gitsource/gittest"
 )
 
 // store puts what is there into the form that the stage asks for.
@@ -71,25 +73,33 @@ func (b *Built) lend(partial int) error {
 	if err := os.WriteFile(filepath.Join(lender, "packed-refs"), []byte(refs), 0o644); err != nil {
 		return err
 	}
-	filter := fmt.Sprintf("blob:limit=%d", partial)
+	filter := fmt.Sprintf("--filter=blob:limit=%d", partial)
 	for _, args := range [][]string{
 		{"config", "remote.origin.url", "file://" + lender},
 		{"config", "remote.origin.promisor", "true"},
-		{"config", "remote.origin.partialclonefilter", filter},
+		{"config", "remote.origin.partialclonefilter", strings.TrimPrefix(filter, "--filter=")},
 		{"config", "core.repositoryFormatVersion", "1"},
 		{"config", "extensions.partialClone", "origin"},
-		{"fetch", "--quiet", "--filter=" + filter, "--refetch", "origin", "+refs/*:refs/lent/*"},
 	} {
 		if _, err := b.Git(args...); err != nil {
 			return err
 		}
 	}
+	// Not with git fetch --refetch, which hangs for some histories: both sides wait for each other.
+	pack, err := gittest.Command(lender, "pack-objects", "--quiet", "--all", filter, "--stdout").Output()
+	if err != nil {
+		return fmt.Errorf("git pack-objects: %w", err)
+	}
+	take := gittest.Command(b.Dir, "index-pack", "--stdin", "--promisor")
+	take.Stdin = bytes.NewReader(pack)
+	if out, err := take.CombinedOutput(); err != nil {
+		return fmt.Errorf("git index-pack: %w\n%s", err, out)
+	}
 	return nil
 }
 
-// refs returns all references in the form of packed-refs. Those that fetches made are left out.
+// refs returns all references in the form of packed-refs.
 func (b *Built) refs() (string, error) {
 	out, err := b.Git("for-each-ref", "--format=%(objectname) %(refname)")
-	lines := slices.DeleteFunc(strings.SplitAfter(out, "\n"), func(line string) bool { return strings.Contains(line, " refs/lent/") })
-	return "# pack-refs with: sorted\n" + strings.Join(lines, ""), err
+	return "# pack-refs with: sorted\n" + out, err
 }
