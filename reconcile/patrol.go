@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -160,6 +161,16 @@ func (r *rotation) isInForce(ctx context.Context, w world, replica Replica, c cr
 		return true, nil
 	}
 	accepted, _, err := session.Accepts(ctx, c.Username, c.Password)
+	if errors.Is(err, mssql.ErrCannotCompare) {
+		proof, err := r.Servers.Open(ctx, replica.Endpoint, c)
+		if err == nil {
+			proof.Close()
+		}
+		if reasonOf(err) == mssql.ReasonRefusedLogin {
+			return false, nil
+		}
+		return err == nil, err
+	}
 	if err != nil {
 		return false, err
 	}

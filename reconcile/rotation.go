@@ -128,7 +128,10 @@ func (e *exhausted) Error() string { return e.cause.Error() }
 func (r *rotation) keep(ctx context.Context, keeper Keeper) error {
 	written, err := r.writeKeeper(ctx, keeper, r.keeperSecret)
 	if err == nil {
-		r.keeperSecret = written
+		r.keeperSecret, r.lastStaged = written, Keeper{}
+		if !keeper.Next.IsZero() {
+			r.lastStaged = keeper
+		}
 	}
 	return err
 }

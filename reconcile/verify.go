@@ -108,12 +108,18 @@ func (r *rotation) leftBehind(ctx context.Context, w world) Condition {
 
 // retire takes the previous login's password away on one replica.
 func (r *rotation) retire(ctx context.Context, w world, s step) error {
-	replica := w.replica(s.target)
-	if err := r.setPassword(ctx, w, replica, w.keeper.Retired.Credential, replica.retiredHash); err != nil {
-		return err
+	replica, retired := w.replica(s.target), w.keeper.Retired.Credential
+	known := r.of(replica.Replica)
+	err := r.setPassword(ctx, w, replica, retired, replica.retiredHash)
+	if reasonOf(err) == mssql.ReasonMissing && !known.facts.Compares {
+		// The old password is not the old one any more: a run before this one may have come so far. A login tells.
+		if session, refused := r.Servers.Open(ctx, replica.Endpoint, retired); refused == nil {
+			session.Close()
+			err = nil
+		}
 	}
-	r.of(replica.Replica).retired = true
-	return nil
+	known.retired = err == nil
+	return err
 }
 
 // settle ends a rotation that succeeded: from here on the new credential is the live one.
