@@ -1,7 +1,9 @@
 package gitsource
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -27,30 +29,36 @@ func behind(known past, from plumbing.Hash) (all map[plumbing.Hash]bool, whole b
 	return all, whole
 }
 
-// list returns the commits, the newest first, and most of them.
+// list returns the commits, children before their parents and otherwise the newest first, and most of them.
 func list(from store, commits map[plumbing.Hash]bool, most int) ([]Commit, error) {
-	type dated struct {
-		hash plumbing.Hash
-		node
-	}
-	var all []dated
+	nodes, children := map[plumbing.Hash]node{}, map[plumbing.Hash]int{}
 	for hash := range commits {
 		n, ok := stored{store: from}.commit(hash)
 		if !ok {
 			return nil, errors.New("a commit of the history is missing or cannot be read")
 		}
-		all = append(all, dated{hash, n})
-	}
-	slices.SortFunc(all, func(a, b dated) int {
-		if a.when != b.when {
-			return int(max(-1, min(1, b.when-a.when)))
+		nodes[hash] = n
+		for _, parent := range n.parents {
+			children[parent]++
 		}
-		return slices.Compare(a.hash[:], b.hash[:])
-	})
+	}
+	newestFirst := func(a, b plumbing.Hash) int {
+		return cmp.Or(cmp.Compare(nodes[b].when, nodes[a].when), slices.Compare(a[:], b[:]))
+	}
 	var words []Commit
-	for _, c := range all[:min(len(all), most)] {
-		raw, _ := from.get(c.hash)
-		words = append(words, describe(c.hash, raw.bytes))
+	next := slices.SortedFunc(maps.Keys(nodes), newestFirst)
+	next = slices.DeleteFunc(next, func(hash plumbing.Hash) bool { return children[hash] > 0 })
+	for len(next) > 0 && len(words) < most {
+		hash := next[0]
+		next = next[1:]
+		raw, _ := from.get(hash)
+		words = append(words, describe(hash, raw.bytes))
+		for _, parent := range nodes[hash].parents {
+			if children[parent]--; children[parent] == 0 && commits[parent] {
+				at, _ := slices.BinarySearchFunc(next, parent, newestFirst)
+				next = slices.Insert(next, at, parent)
+			}
+		}
 	}
 	return words, nil
 }
