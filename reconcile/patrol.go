@@ -100,7 +100,8 @@ func (r *rotation) look(ctx context.Context) (w world, err error) {
 }
 
 // judgeOverwrite finds out whether the servers are with the keeper. Nothing is written yet. While something is staged,
-// one server that is will do: the others wait for the rotation to be brought to its end.
+// one server that is will do: the others wait for the rotation to be brought to its end. Where the Secret is gone, a pod
+// may be waiting for it and cannot be asked: that no server speaks against the keeper is enough then.
 func (r *rotation) judgeOverwrite(ctx context.Context, w world) (*Overwrite, error) {
 	verdict := &Overwrite{Version: w.auth.version(), Writer: w.auth.writer(w.target.AuthSecret), Again: w.keeper.Repaired != nil}
 	if verdict.Again {
@@ -112,9 +113,12 @@ func (r *rotation) judgeOverwrite(ctx context.Context, w world) (*Overwrite, err
 	}
 	_, published, _ := w.publishedEntry()
 	staged := !w.keeper.Next.IsZero()
-	verdict.Mended = len(replicas) > 0
+	verdict.Mended = len(replicas) > 0 || w.authLost()
 	for _, replica := range replicas {
 		is, err := r.isInForce(ctx, w, replica, published.Credential)
+		if err != nil && w.authLost() && !replica.Ready {
+			continue
+		}
 		if err != nil && !staged {
 			return nil, err
 		}

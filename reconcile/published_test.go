@@ -233,3 +233,16 @@ func TestAPatrolAsksALoginThatChangesItselfOnceAndNotAgain(t *testing.T) {
 	}
 	require.Equal(t, 1, world.servers[0].failedLogins)
 }
+
+func TestASecretThatIsDeletedAtRestIsPublishedForThePodThatWaitsForIt(t *testing.T) {
+	for _, m := range []mode{{credential: "generated", replicas: 1}, {credential: "generated", replicas: 3}} {
+		world, i := rotated(t, m)
+		delete(world.secrets, "db-auth")
+		world.servers[0].waits = true
+		_, err := engineOn(i, 3, nil).Patrol(t.Context(), job(m).Status, false)
+		require.NoError(t, err)
+		require.Equal(t, world.value("db-auth-keeper", "live.password"), world.value("db-auth", "password"))
+		require.Zero(t, world.servers[0].failedLogins)
+		require.Empty(t, world.violations)
+	}
+}
