@@ -217,7 +217,7 @@ func (e *episode) judge(ctx context.Context) (violations []string, f facts, err 
 const (
 	endTime   = 20 * time.Second
 	restTime  = 150 * time.Second // patience: mostly some seconds; a disruption budget remembers an eviction for two minutes
-	calmTime  = 2 * time.Second  // in which every agent has polled and patrolled
+	calmTime  = 2 * time.Second   // in which every agent has polled and patrolled
 	calmLooks = 5
 )
 
