@@ -178,8 +178,11 @@ func (c *Controller) soil(key string, now time.Time) {
 	if !known {
 		u.since = now
 	}
-	if c.statuses[key].Phase.Finished() && u.ended.IsZero() {
-		u.ended = now
+	if s := c.statuses[key]; s.Phase.Finished() && u.ended.IsZero() {
+		// A status tells the second; what ended just now is in order to the moment. It may have ended long ago, and be told late.
+		if u.ended = s.ended(); now.Sub(u.ended) < time.Second {
+			u.ended = now
+		}
 	}
 	c.dirty[key] = u
 }
