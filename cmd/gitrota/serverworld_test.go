@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -78,9 +78,9 @@ func (s *outside) lets(login credential.Credential, settings ...string) bool {
 	return err == nil
 }
 
-// credential makes up a password for a login.
+// credential makes up a password for a login. Its random part has no letters, which could be the login's name.
 func (w *world) credential(name string) credential.Credential {
-	c := credential.Credential{Username: name, Password: credential.NewPassword("Before-1" + rand.Text())}
+	c := credential.Credential{Username: name, Password: credential.NewPassword(fmt.Sprint("Before-", rand.Uint64(), "-", rand.Uint64()))}
 	w.remember(c.Password)
 	return c
 }
