@@ -212,15 +212,15 @@ func (r *rotation) putBack(ctx context.Context) {
 		if s.session == nil || s.last != next || live.Username != next.Username {
 			continue
 		}
-		is, hash, err := s.accepts(ctx, next)
+		is, hash, _ := s.accepts(ctx, next)
 		if is == no {
-			continue
+			continue // which it has said; a server that cannot compare checks the old password itself
 		}
 		change := mssql.Change{Login: live.Username, Next: live.Password, If: hash}
 		if !s.facts.Resets || hash.IsZero() && !s.withoutOld {
 			change.Old = next.Password
 		}
-		err = s.session.SetPassword(ctx, change)
+		err := s.session.SetPassword(ctx, change)
 		r.Log.Warn("the keeper is lost, so the previous password was put back", "replica", uid, "error", err)
 	}
 }

@@ -87,6 +87,10 @@ func (r *rotation) gatherKeeper(ctx context.Context, target Target) (Keeper, err
 		return keeper, err
 	}
 	if secret.UID == "" && !r.lastStaged.Next.IsZero() {
+		if r.rewritings++; r.rewritings > maxPromotions {
+			return keeper, fault.New(fault.Stop, ReasonKeeperDamaged, "find out who deletes it; it holds what opens the servers",
+				"the keeper Secret %s/%s was deleted again each time that it was written", secret.Namespace, secret.Name)
+		}
 		r.Log.Warn("the keeper was deleted in the middle of a rotation and is written again", "secret", secret)
 		r.keeperSecret = secret
 		if err := r.keep(ctx, r.lastStaged); err != nil {

@@ -29,6 +29,7 @@ type rotation struct {
 	supplied     *Supplied
 	lookedUp     *lookedUp
 	missing      *[]string
+	rewritings   int  // how often this run has written a keeper again that somebody has deleted
 	promotions   int  // how often this run has published; a bound for a fight with somebody who writes back
 	unfenceable  bool // the auth Secret cannot be written, so nobody can publish in the middle of a rollback
 	turns        int  // how often it has been turned back; once, unless the keeper does not keep that

@@ -83,14 +83,6 @@ func (m mode) String() string {
 func (m mode) pair() bool   { return m.credential == "pair" }
 func (m mode) kubedb() bool { return !m.plain && !m.pair() && !m.flavour.admin }
 
-// changes is the login that the first rotation gives a password.
-func (m mode) changes() string {
-	if m.pair() {
-		return "app_b"
-	}
-	return "sa"
-}
-
 func newSimulation(m mode) *simulation {
 	s := &simulation{mode: m, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), secrets: map[string]reconcile.Secret{}, request: 1, oracle: newOracle()}
 	username, logins := "sa", map[string]string{"sa": initialPassword}

@@ -21,9 +21,8 @@ import (
 // stood is the simulated cluster in front of one stand-in, which is spoken to over the network as a real server is.
 type stood struct {
 	*incarnation
-	instance  *mssqltest.Instance
-	admin     bool // an administrator changes the login; else it changes itself
-	contained bool
+	instance *mssqltest.Instance
+	admin    bool // an administrator changes the login; else it changes itself
 }
 
 // standing makes a world whose database is a stand-in with the login "app".
